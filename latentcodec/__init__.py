@@ -1,0 +1,54 @@
+"""lcodec: an image codec for very low rates. `encode`, `decode` and `inspect` are the whole interface.
+
+Nothing is imported before it is used: reading a file's header needs neither numpy nor torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latentcodec.api import decode, encode, encode_picture, inspect
+    from latentcodec.errors import LcodecError
+    from latentcodec.image import Picture, read_picture, write_picture
+    from latentcodec.limits import Limits
+    from latentcodec.rate import BppBudget, ByteBudget, Quality, parse_target
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "encode": "api",
+    "encode_picture": "api",
+    "decode": "api",
+    "inspect": "api",
+    "LcodecError": "errors",
+    "Picture": "image",
+    "read_picture": "image",
+    "write_picture": "image",
+    "Limits": "limits",
+    "BppBudget": "rate",
+    "ByteBudget": "rate",
+    "Quality": "rate",
+    "parse_target": "rate",
+}
+
+__all__ = [
+    "BppBudget",
+    "ByteBudget",
+    "LcodecError",
+    "Limits",
+    "Picture",
+    "Quality",
+    "decode",
+    "encode",
+    "encode_picture",
+    "inspect",
+    "parse_target",
+    "read_picture",
+    "write_picture",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,120 @@
+"""Picture <-> file bytes: container and registry, nothing else."""
+
+from dataclasses import dataclass, replace
+
+from latentcodec.container import chunks as chunk_list
+from latentcodec.container import file as container
+from latentcodec.container.chunks import Chunk, Tag
+from latentcodec.container.file import LcodecFile
+from latentcodec.container.header import HEADER_BYTES
+from latentcodec.errors import BudgetError
+from latentcodec.image import Picture, Pixels, decode_plane, encode_plane
+from latentcodec.limits import DEFAULT_LIMITS, Limits
+from latentcodec.pipelines.base import Encoded, OutOfReach, PayloadBudget
+from latentcodec.pipelines.registry import DEFAULT_METHOD, check_fingerprint, method_named, method_of, pipeline
+from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """A finished file and its information content in bits."""
+
+    data: bytes
+    information_bits: float
+
+
+def encode_picture(
+    picture: Picture | Pixels,
+    target: Target = DEFAULT_TARGET,
+    *,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    best_effort: bool = False,
+) -> EncodeResult:
+    """Picture (or uint8 array [H, W, 3]) -> bytes of an .lcx file.
+
+    A budget covers the whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the
+    budget is out of reach for this picture, which `best_effort` turns into the nearest reachable size.
+    """
+    if not isinstance(picture, Picture):
+        picture = Picture(picture)
+    width, height = picture.size
+    chunks = _chunks_of(picture)
+    overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
+    chosen = method_named(method)
+    codec = pipeline(chosen, device)
+    if isinstance(target, Quality):
+        encoded = codec.encode(picture.pixels, target)
+    else:
+        budget = budget_bytes(target, width * height)
+        try:
+            encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort))
+        except OutOfReach as reach:
+            raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
+    parsed = LcodecFile(
+        codec.codec_id, width, height, encoded.rate, codec.fingerprint, encoded.symbols, encoded.payload, chunks
+    )
+    return EncodeResult(container.write(parsed), encoded.information_bits)
+
+
+def encode(
+    picture: Picture | Pixels,
+    target: Target = DEFAULT_TARGET,
+    *,
+    method: str = DEFAULT_METHOD,
+    device: str = "auto",
+    best_effort: bool = False,
+) -> bytes:
+    """`encode_picture`, returning only the file's bytes."""
+    return encode_picture(picture, target, method=method, device=device, best_effort=best_effort).data
+
+
+def decode(data: bytes, *, device: str = "auto", limits: Limits = DEFAULT_LIMITS) -> Picture:
+    """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError."""
+    parsed = inspect(data, limits=limits)
+    method = method_of(parsed.codec)
+    check_fingerprint(method, parsed.weights)
+    size = parsed.width, parsed.height
+    alpha = parsed.chunk(Tag.ALPHA)
+    plane = None if alpha is None else decode_plane(alpha, size)
+    encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
+    picture = Picture(
+        pixels=pipeline(method, device).decode(encoded, size),
+        alpha=plane,
+        icc=parsed.chunk(Tag.ICC),
+        exif=parsed.chunk(Tag.EXIF),
+        xmp=parsed.chunk(Tag.XMP),
+    )
+    return _as_gray(picture) if parsed.chunk(Tag.GRAY) is not None else picture
+
+
+def inspect(data: bytes, *, limits: Limits = DEFAULT_LIMITS) -> LcodecFile:
+    """Bytes of an .lcx file -> its validated fields; nothing is decoded. Raises FormatError, LimitError."""
+    return container.read(data, limits)
+
+
+def _chunks_of(picture: Picture) -> tuple[Chunk, ...]:
+    candidates = (
+        (Tag.ICC, picture.icc),
+        (Tag.EXIF, picture.exif),
+        (Tag.XMP, picture.xmp),
+        (Tag.GRAY, b"" if picture.gray else None),
+        (Tag.ALPHA, None if picture.alpha is None else encode_plane(picture.alpha)),
+    )
+    return tuple(Chunk(tag, data) for tag, data in candidates if data is not None)
+
+
+def _as_gray(picture: Picture) -> Picture:
+    """Luma (Rec. 601, integer) in all three channels: the model's colours need not be exactly neutral."""
+    red, green, blue = (picture.pixels[:, :, channel].astype("uint32") for channel in range(3))
+    luma = ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).astype("uint8")
+    return replace(picture, pixels=luma[:, :, None].repeat(3, axis=2), gray=True)
+
+
+def _describe(budget: int, overhead: int, reach: OutOfReach, pixels: int) -> str:
+    smallest, largest = reach.smallest + overhead, reach.largest + overhead
+    bpp = [8 * size / pixels for size in (budget, smallest, largest)]
+    return (
+        f"{budget} bytes ({bpp[0]:.4f} bpp) is out of reach for this picture: it takes {smallest} to {largest} bytes "
+        f"({bpp[1]:.4f} to {bpp[2]:.4f} bpp)"
+    )

@@ -1,0 +1,56 @@
+"""lcodec decode"""
+
+import time
+from pathlib import Path
+
+import click
+
+from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_output
+
+
+@click.command("decode")
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output (PNG).")
+@click.option("--format", "suffix", default="png", show_default=True, help="Image format where no name tells it.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--max-pixels", type=int, default=100_000_000, show_default=True, help="Refuse larger pictures.")
+@click.option("-n", "--no-clobber", is_flag=True, help="Do not overwrite existing files.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell more about each file.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+@click.pass_context
+def decode_command(
+    context: click.Context,
+    inputs: tuple[str, ...],
+    output: str | None,
+    suffix: str,
+    device: str,
+    max_pixels: int,
+    no_clobber: bool,
+    verbose: bool,
+    quiet: bool,
+) -> None:
+    """Decode .lcx files to pictures, in the format that the output's suffix names.
+
+    \b
+    lcodec decode photo.lcx                      photo.png
+    lcodec decode photo.lcx -o photo.jpg
+    lcodec decode *.lcx -o out/ --format webp
+    lcodec decode - < photo.lcx > photo.png
+    """
+    default_suffix = "." + suffix.lstrip(".")
+    jobs = plan(inputs, output, default_suffix)
+
+    def work(job: Job) -> str:
+        from latentcodec.api import decode
+        from latentcodec.image import write_picture
+        from latentcodec.limits import Limits
+
+        data = read_input(job.source)
+        started = time.perf_counter()
+        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels))
+        seconds = time.perf_counter() - started
+        write_output(job.target, write_picture(picture, Path(job.target).suffix or default_suffix))
+        message = f"{job.name} -> {job.target}: {picture.size[0]}x{picture.size[1]}"
+        return message + (f", {seconds:.2f} s" if verbose else "")
+
+    context.exit(run(jobs, work, no_clobber=no_clobber, quiet=quiet))

@@ -1,0 +1,81 @@
+"""lcodec train"""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentcodec.errors import InputError
+
+if TYPE_CHECKING:
+    from latentcodec.train.stages import Stage
+
+
+@click.command("train")
+@click.argument("stage_name", metavar="STAGE")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of photographs.")
+@click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+              help="Folder of training states; each stage has a folder in it.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(1), help="Train for another number of steps than the recipe says.")
+@click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Print the recipe and stop.")
+@click.option("--export", "export_path", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the averaged weights of a stage as they ship, and stop.")  # fmt: skip
+def train_command(
+    stage_name: str,
+    data: Path | None,
+    runs: Path,
+    steps: int | None,
+    batch: int | None,
+    device: str,
+    seed: int,
+    dry_run: bool,
+    export_path: Path | None,
+) -> None:
+    """Train one stage of a model, or go on where it stopped.
+
+    \b
+    lcodec train vae --data photos/
+    lcodec train latent --data photos/
+    lcodec train picture --data photos/
+    lcodec train picture --export model.safetensors
+    """
+    from latentcodec.train.stages import STAGES
+
+    if stage_name not in STAGES:
+        raise InputError(f"no stage called {stage_name!r}; there is {', '.join(STAGES)}")
+    changes = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
+    stage = dataclasses.replace(STAGES[stage_name], **changes)  # type: ignore[arg-type]
+    if dry_run:
+        for field in dataclasses.fields(stage):
+            click.echo(f"{field.name:<18}{getattr(stage, field.name)}")
+        return
+    if export_path is not None:
+        from latentcodec.train.run import export_stage
+
+        click.echo(f"{export_path}: SHA-256 {export_stage(stage, runs, export_path)}")
+        return
+    if data is None:
+        raise InputError("--data names the folder of training photographs")
+    _train(stage, data, runs, device, seed)
+
+
+def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int) -> None:
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
+    from latentcodec.pipelines.registry import resolve_device
+    from latentcodec.train.run import train_stage
+
+    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        row = bar.add_task(stage.name, total=stage.steps)
+
+        def report(step: int, figures: dict[str, float]) -> None:
+            bar.update(row, completed=step)
+            bar.console.print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), highlight=False)
+
+        train_stage(stage, data, runs, resolve_device(device), seed, report)

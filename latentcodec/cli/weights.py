@@ -1,0 +1,47 @@
+"""lcodec weights list | verify | fetch"""
+
+import click
+
+from latentcodec.errors import WeightsError
+from latentcodec.weights import store
+from latentcodec.weights.manifest import row, rows
+
+
+@click.group("weights")
+def weights_command() -> None:
+    """List, verify and fetch weights files."""
+
+
+@weights_command.command("list")
+def list_command() -> None:
+    """Every weights file: where it is, its size, licence and purpose."""
+    for name, entry in rows().items():
+        state = "present" if store.path_of(name).exists() else "not fetched"
+        click.echo(f"{name:<18}{entry.size_bytes / 1e6:6.1f} MB  {state:<12}{entry.purpose}")
+        click.echo(f"{'':<18}licence: {entry.licence}")
+
+
+@weights_command.command("verify")
+@click.argument("names", nargs=-1)
+def verify_command(names: tuple[str, ...]) -> None:
+    """Check the SHA-256 of weights files (all that are present, if none is named)."""
+    wrong = 0
+    for name in names or [n for n in rows() if store.path_of(n).exists()]:
+        try:
+            store.verify(name)
+        except WeightsError as error:
+            click.echo(f"lcodec: {error}", err=True)
+            wrong += 1
+            continue
+        click.echo(f"{name}: {row(name).sha256}")
+    if wrong:
+        raise click.exceptions.Exit(WeightsError.exit_code)
+
+
+@weights_command.command("fetch")
+@click.argument("names", nargs=-1, required=True)
+def fetch_command(names: tuple[str, ...]) -> None:
+    """Download weights that do not ship in the package, check their hash and show their licence."""
+    for name in names:
+        click.echo(f"{name}: licence {row(name).licence}", err=True)
+        click.echo(f"{name}: {store.fetch(name)}")

@@ -1,0 +1,95 @@
+"""Integer networks: convolutions whose result is the same on every machine.
+
+Activations are integers with ACTIVATION_BITS fractional bits, weights integers with WEIGHT_BITS, biases and sums with
+both. After each layer the sum is shifted back, rounding half up, and clamped. Sums stay below 2^53, so they are exact
+in float64 whatever the order of summation: matrix products run on BLAS in float64 and agree to the last bit with
+int64 arithmetic. `Arithmetic` names the two; tests run both.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.int64]
+Array = npt.NDArray[np.generic]
+
+ACTIVATION_BITS = 8
+WEIGHT_BITS = 12
+ACTIVATION_LIMIT = 1 << 20
+WEIGHT_LIMIT = (1 << 15) - 1
+KNOT_SPACING_BITS = 5
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """The number type in which integers are multiplied and added: float64 (fast) or int64 (the definition)."""
+
+    dtype: type[np.float64] | type[np.int64]
+
+    def matmul(self, weights: Integers, columns: Integers) -> Integers:
+        """[O, I] x [I, N] -> [O, N]. Exact: |weights| < 2^15, |columns| <= 2^20, I <= 2^16."""
+        return (weights.astype(self.dtype) @ columns.astype(self.dtype)).astype(np.int64)
+
+
+FAST = Arithmetic(np.float64)
+DEFINITION = Arithmetic(np.int64)
+
+
+@dataclass(frozen=True)
+class IntegerConv:
+    """Convolution with stride 1 and zero padding. weight int16 [O, I, k, k], bias int64 [O] (20 fractional bits)."""
+
+    weight: npt.NDArray[np.int16]
+    bias: Integers
+
+    def sums(self, x: Integers, arithmetic: Arithmetic) -> Integers:
+        """[I, H, W] -> [O, H, W], not shifted back yet."""
+        out = self.weight.shape[0]
+        columns = _columns(x, self.weight.shape[2])
+        flat = arithmetic.matmul(self.weight.reshape(out, -1).astype(np.int64), columns)
+        return flat.reshape(out, *x.shape[1:]) + self.bias[:, None, None]
+
+
+def _columns(x: Integers, kernel: int) -> Integers:
+    """[C, H, W] -> [C * k * k, H * W]: the neighbourhood of every position, zeros outside."""
+    if kernel == 1:
+        return x.reshape(x.shape[0], -1)
+    pad = kernel // 2
+    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
+    return windows.transpose(0, 3, 4, 1, 2).reshape(x.shape[0] * kernel * kernel, -1)
+
+
+def shift_round(x: Integers, bits: int) -> Integers:
+    """x / 2^bits, rounded half up."""
+    return (x + (1 << (bits - 1))) >> bits
+
+
+def rescale(sums: Integers) -> Integers:
+    """Sums -> activations, clamped to +-ACTIVATION_LIMIT."""
+    return np.clip(shift_round(sums, WEIGHT_BITS), -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+
+def relu(x: Integers) -> Integers:
+    """max(x, 0)."""
+    return np.maximum(x, 0)
+
+
+def interpolate_knots(knots: npt.NDArray[np.int32], rate: int) -> Integers:
+    """Integer values [9, C] at rates 0, 32, ..., 256 -> [C] at rate 0..255, linear, rounded down."""
+    below, weight = rate >> KNOT_SPACING_BITS, rate & ((1 << KNOT_SPACING_BITS) - 1)
+    low, high = knots[below].astype(np.int64), knots[below + 1].astype(np.int64)
+    return (low * ((1 << KNOT_SPACING_BITS) - weight) + high * weight) >> KNOT_SPACING_BITS
+
+
+def modulate(x: Integers, scale: Integers, shift: Integers) -> Integers:
+    """Activations [C, H, W] times scale [C] (WEIGHT_BITS) plus shift [C] (ACTIVATION_BITS), clamped."""
+    scaled = shift_round(x * scale[:, None, None], WEIGHT_BITS) + shift[:, None, None]
+    return np.clip(scaled, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+
+
+def pixel_shuffle(x: Integers) -> Integers:
+    """[4C, H, W] -> [C, 2H, 2W]; channel 4c + 2i + j goes to row 2h + i, column 2w + j."""
+    channels, height, width = x.shape[0] // 4, x.shape[1], x.shape[2]
+    return x.reshape(channels, 2, 2, height, width).transpose(0, 3, 1, 4, 2).reshape(channels, 2 * height, 2 * width)

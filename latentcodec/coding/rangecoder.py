@@ -1,0 +1,92 @@
+"""Range coding with committed tables: constriction, checked before and translated after. Its only user.
+
+constriction turns probabilities given as floats into 24-bit integers. Passing the integer frequencies minus one makes
+that conversion exact: the scale factor is then exactly 1 and the sums are integers below 2^53, so the cumulative
+frequencies of the coder are those of `tables.frequencies`, whatever the machine.
+"""
+
+from functools import cache
+
+import constriction
+import numpy as np
+import numpy.typing as npt
+
+from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, frequencies
+from latentcodec.errors import CorruptError
+
+Symbols = npt.NDArray[np.int32]
+WORD_BYTES = 4
+_STATE_BYTES = 8
+
+
+@cache
+def _model(table: int) -> "constriction.stream.model.Categorical":
+    weights = (frequencies()[table] - 1).astype(np.float64)
+    return constriction.stream.model.Categorical(weights, perfect=False)
+
+
+def _check_table(table: int) -> None:
+    if not 0 <= table < TABLES:
+        raise ValueError(f"table {table} is not in 0..{TABLES - 1}")
+
+
+class RangeWriter:
+    """Symbols -> bytes, first in, first out."""
+
+    def __init__(self) -> None:
+        self._encoder = constriction.stream.queue.RangeEncoder()
+
+    def write(self, symbols: Symbols, table: int) -> None:
+        """Append int32 symbols in -LARGEST_SYMBOL..LARGEST_SYMBOL, all from one table. Raises ValueError."""
+        _check_table(table)
+        if symbols.size and int(np.abs(symbols).max()) > LARGEST_SYMBOL:
+            raise ValueError(f"symbol {symbols[np.abs(symbols).argmax()]} exceeds {LARGEST_SYMBOL} in size")
+        shifted = np.ascontiguousarray(symbols + LARGEST_SYMBOL, dtype=np.int32)
+        self._encoder.encode(shifted, _model(table))
+
+    def finish(self) -> bytes:
+        """The shortest byte string that decodes to everything written, given that readers see zeros after its end."""
+        words = self._encoder.get_compressed().astype(">u4").tobytes()
+        settled, (lower, width) = self._encoder.pos()
+        return _shortest(words[: WORD_BYTES * settled], words[WORD_BYTES * settled :], lower, lower + width)
+
+
+def _shortest(settled: bytes, seal: bytes, lower: int, end: int) -> bytes:
+    """Settled words followed by the shortest number inside the coder's final interval [lower, end), end <= 2^65.
+
+    The interval is that of the next eight bytes. `seal` is constriction's own choice in it, one or two words.
+    """
+    top = 1 << (8 * _STATE_BYTES)
+    if end > top:
+        # The interval contains 2^64: a carry into the settled words and nothing after them. constriction may have
+        # carried already, in which case its own choice lies at the bottom of the wrapped interval.
+        carried = int.from_bytes(seal.ljust(_STATE_BYTES, b"\0"), "big") < lower
+        value = int.from_bytes(settled, "big") + (0 if carried else 1)
+        return value.to_bytes(len(settled), "big").rstrip(b"\0")
+    size = 0
+    while (value := _round_up(lower, 8 * (_STATE_BYTES - size))) >= end:
+        size += 1
+    return (settled + value.to_bytes(_STATE_BYTES + 1, "big")[1 : 1 + size]).rstrip(b"\0")
+
+
+def _round_up(value: int, bits: int) -> int:
+    """The smallest multiple of 2^bits that is not less than `value`."""
+    return -(-value >> bits) << bits
+
+
+class RangeReader:
+    """Bytes -> symbols, in the order written. Bytes after the end of the payload read as zero."""
+
+    def __init__(self, payload: bytes):
+        padded = payload + bytes(-len(payload) % WORD_BYTES)
+        words = np.frombuffer(padded, ">u4").astype(np.uint32)
+        self._decoder = constriction.stream.queue.RangeDecoder(words)
+
+    def read(self, count: int, table: int) -> Symbols:
+        """The next `count` symbols, int32. Raises CorruptError where no valid encoder wrote these bytes."""
+        _check_table(table)
+        try:
+            symbols = self._decoder.decode(_model(table), count)
+        except (AssertionError, ValueError) as error:
+            raise CorruptError("the payload cannot have been written by a range coder") from error
+        return np.asarray(symbols, dtype=np.int32) - np.int32(LARGEST_SYMBOL)

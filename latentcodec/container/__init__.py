@@ -1,0 +1,1 @@
+"""Bytes <-> parsed file. Standard library only: `lcodec info` runs on this package alone."""

@@ -1,0 +1,161 @@
+"""LPIPS (Zhang et al. 2018, eq. 1) and DISTS (Ding et al. 2020, eq. 6) on torch tensors.
+
+Both take pictures [B, 3, H, W] in 0..1 and return [B] in float32: 0 for identical pictures, larger is worse.
+Networks: ImageNet classifiers (AlexNet, VGG16) whose weights arrive as a mapping of arrays; this file knows no paths.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# (in, out, kernel, stride, padding, max-pool before the layer); features are the ReLU outputs of every layer.
+_ALEXNET = ((3, 64, 11, 4, 2, False), (64, 192, 5, 1, 2, True), (192, 384, 3, 1, 1, True),
+            (384, 256, 3, 1, 1, False), (256, 256, 3, 1, 1, False))  # fmt: skip
+_VGG_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+VGG_CHANNELS = (64, 128, 256, 512, 512)
+
+
+class AlexNet(nn.Module):
+    """Features of the five convolutions of AlexNet."""
+
+    channels = (64, 192, 384, 256, 256)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, k, s, p) for i, o, k, s, p, _ in _ALEXNET)
+
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
+        for layer, row in zip(self.convs, _ALEXNET, strict=True):
+            if row[5]:
+                x = F.max_pool2d(x, 3, 2)
+            x = F.relu(layer(x))
+            yield x
+
+
+class VGG16(nn.Module):
+    """Features at the end of the first `depth` stages of VGG16; `pool` halves the size between stages."""
+
+    def __init__(self, depth: int = 5, l2_pool: bool = False):
+        super().__init__()
+        self.l2_pool = l2_pool
+        self.channels = VGG_CHANNELS[:depth]
+        self.stages = nn.ModuleList()
+        width = 3
+        for stage in _VGG_STAGES[:depth]:
+            layers = []
+            for out in stage:
+                layers.append(nn.Conv2d(width, out, 3, 1, 1))
+                width = out
+            self.stages.append(nn.ModuleList(layers))
+
+    def forward(self, x: Tensor) -> Iterator[Tensor]:
+        for number, stage in enumerate(self.stages):
+            if number:
+                x = _l2_pool(x) if self.l2_pool else F.max_pool2d(x, 2, 2)
+            for layer in stage.children():
+                x = F.relu(layer(x))
+            yield x
+
+
+def _l2_pool(x: Tensor) -> Tensor:
+    """Pooling of DISTS: root of the Hann-weighted mean of squares, stride 2 (Ding et al. 2020, eq. 3)."""
+    window = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
+    kernel = torch.outer(window, window).expand(x.shape[1], 1, 3, 3)
+    return (F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
+
+
+class LPIPS(nn.Module):
+    """Learned distance: squared difference of unit-normalised features, weighted per channel, summed over layers."""
+
+    shift: Tensor
+    spread: Tensor
+
+    def __init__(self, network: AlexNet | VGG16):
+        super().__init__()
+        self.network = network
+        self.heads = nn.ParameterList(nn.Parameter(torch.ones(c)) for c in network.channels)
+        self.register_buffer("shift", torch.tensor([-0.030, -0.088, -0.188])[:, None, None], persistent=False)
+        self.register_buffer("spread", torch.tensor([0.458, 0.448, 0.450])[:, None, None], persistent=False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        total = a.new_zeros(a.shape[0])
+        pairs = zip(self.network(self._normalise(a)), self.network(self._normalise(b)), self.heads, strict=True)
+        for fa, fb, head in pairs:
+            difference = (_unit(fa.float()) - _unit(fb.float())).square()
+            total = total + (difference * head[:, None, None]).sum(1).mean((1, 2))
+        return total
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        return (x * 2 - 1 - self.shift) / self.spread
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+
+class DISTS(nn.Module):
+    """Structure and texture similarity of VGG16 features and of the picture itself; 1 - weighted similarity."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = VGG16(l2_pool=True)
+        total = 3 + sum(self.network.channels)
+        self.alpha = nn.Parameter(torch.full((total,), 1.0))
+        self.beta = nn.Parameter(torch.full((total,), 1.0))
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("spread", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        features_a = [a, *self.network((a - self.mean) / self.spread)]
+        features_b = [b, *self.network((b - self.mean) / self.spread)]
+        weight = self.alpha.sum() + self.beta.sum()
+        similarity = a.new_zeros(a.shape[0])
+        start = 0
+        for fa, fb in zip(features_a, features_b, strict=True):
+            part = slice(start, start + fa.shape[1])
+            texture, structure = _similarities(fa.float(), fb.float())
+            similarity = similarity + (texture @ self.alpha[part] + structure @ self.beta[part]) / weight
+            start = part.stop
+        return 1 - similarity
+
+
+def _similarities(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Feature maps [B, C, h, w] -> texture (means) and structure (covariance) similarity, each [B, C]."""
+    small = 1e-6
+    mean_a, mean_b = a.mean((2, 3)), b.mean((2, 3))
+    var_a, var_b = a.var((2, 3), unbiased=False), b.var((2, 3), unbiased=False)
+    covariance = (a * b).mean((2, 3)) - mean_a * mean_b
+    texture = (2 * mean_a * mean_b + small) / (mean_a.square() + mean_b.square() + small)
+    structure = (2 * covariance + small) / (var_a + var_b + small)
+    return texture, structure
+
+
+def load_lpips(arrays: Mapping[str, Tensor], network: AlexNet | VGG16) -> LPIPS:
+    """LPIPS with weights named conv.N.weight / conv.N.bias / head.N, in layer order; `network` may be cut short."""
+    metric = LPIPS(network)
+    _copy_convs(arrays, network)
+    for number, head in enumerate(metric.heads):
+        head.data.copy_(arrays[f"head.{number}"].flatten())
+    return metric.eval().requires_grad_(False)
+
+
+def load_dists(arrays: Mapping[str, Tensor], alpha: Tensor, beta: Tensor) -> DISTS:
+    """DISTS from VGG16 convolutions named as in `load_lpips` and its published channel weights."""
+    metric = DISTS()
+    _copy_convs(arrays, metric.network)
+    metric.alpha.data.copy_(alpha.flatten())
+    metric.beta.data.copy_(beta.flatten())
+    return metric.eval().requires_grad_(False)
+
+
+def _copy_convs(arrays: Mapping[str, Tensor], network: nn.Module) -> None:
+    layers = (m for m in network.modules() if isinstance(m, nn.Conv2d))
+    for number, layer in enumerate(layers):
+        layer.weight.data.copy_(arrays[f"conv.{number}.weight"])
+        if layer.bias is not None:
+            layer.bias.data.copy_(arrays[f"conv.{number}.bias"])

@@ -1,0 +1,45 @@
+"""One-step diffusion: the network that predicts the noise, and the formula that removes it.
+
+A latent x_t = sqrt(a) x_0 + sqrt(1 - a) eps with the cumulative signal level a = alpha_bar_t (Ho et al. 2020, eq. 4)
+is denoised in a single call: x_0 = (x_t - sqrt(1 - a) eps) / sqrt(a).
+"""
+
+import math
+
+from torch import Tensor, nn
+
+from latentcodec.models.blocks.convs import Down, ResBlock, Up, conv, narrow
+
+
+def one_step_x0(noisy: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
+    """Noisy latent and predicted noise, both [B, C, h, w] -> clean latent (Ho et al. 2020, eq. 15)."""
+    return (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+
+
+class MiniUNet(nn.Module):
+    """Features F [B, w8, h, w] and rate embedding [B, E] -> predicted noise [B, C, h, w]; three scales, skip sums."""
+
+    def __init__(self, widths: tuple[int, int, int], latent_channels: int, embedding: int):
+        super().__init__()
+        w8, w16, w32 = widths
+        self.in8 = ResBlock(w8, embedding)
+        self.down16 = Down(w8, w16)
+        self.in16 = narrow(w16, embedding)
+        self.down32 = Down(w16, w32)
+        self.mid1 = narrow(w32, embedding)
+        self.mid2 = narrow(w32, embedding)
+        self.up16 = Up(w32, w16)
+        self.out16 = narrow(w16, embedding)
+        self.up8 = Up(w16, w8)
+        self.out8 = ResBlock(w8, embedding)
+        self.head = conv(w8, latent_channels)
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        # Contracting branch
+        x8 = self.in8(features, embedding)
+        x16 = self.in16(self.down16(x8), embedding)
+        x32 = self.mid2(self.mid1(self.down32(x16), embedding), embedding)
+        # Expanding branch
+        x16 = self.out16(x16 + self.up16(x32), embedding)
+        x8 = self.out8(x8 + self.up8(x16), embedding)
+        return self.head(x8)  # type: ignore[no-any-return]

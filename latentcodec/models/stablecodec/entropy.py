@@ -1,0 +1,136 @@
+"""The entropy model in floating point, as it is trained: hyperprior, prior of z, quad-tree context.
+
+    y --HyperAnalysis--> z --round--> z^ --HyperSynthesis--> base --Context, step by step--> mean and scale of y
+
+Symbols of y are round(y - mean); everything here lives in the quantised domain (y already multiplied by its gain).
+Files are never coded with these networks: `integer_entropy` runs the same networks in integers, after `export`.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
+from latentcodec.models.blocks.convs import conv
+from latentcodec.models.blocks.quadtree import STEPS, step_mask
+from latentcodec.models.blocks.rate import KnotModulation, RateKnots
+from latentcodec.models.stablecodec.config import StableCodecConfig
+
+PROBABILITY_FLOOR = 1e-7
+INITIAL_POSITION = 16.0
+
+
+class HyperAnalysis(nn.Module):
+    """y [B, M, h, w] -> z [B, Cz, h/2, w/2], before rounding."""
+
+    def __init__(self, config: StableCodecConfig):
+        super().__init__()
+        width = config.hyper_width
+        self.conv1 = conv(config.y_channels, width)
+        self.modulation = KnotModulation(width)
+        self.conv2 = conv(width, width, stride=2)
+        self.conv3 = conv(width, config.z_channels, kernel=1)
+
+    def forward(self, y: Tensor, rate: Tensor) -> Tensor:
+        # Latents in the quantised domain grow with the rate; the logarithm keeps the network's input in range.
+        hidden = F.relu(self.modulation(self.conv1(y.sign() * y.abs().log1p()), rate))
+        return self.conv3(F.relu(self.conv2(hidden)))  # type: ignore[no-any-return]
+
+
+class HyperSynthesis(nn.Module):
+    """z^ [B, Cz, h, w] -> base features [B, W, 2h, 2w] that every context step sees."""
+
+    def __init__(self, config: StableCodecConfig):
+        super().__init__()
+        width = config.hyper_width
+        self.conv1 = conv(config.z_channels, width, kernel=1)
+        self.modulation = KnotModulation(width)
+        self.conv2 = conv(width, width)
+        self.conv3 = conv(width, 4 * width, kernel=1)
+
+    def forward(self, z: Tensor, rate: Tensor) -> Tensor:
+        hidden = F.relu(self.modulation(self.conv1(z), rate))
+        return F.pixel_shuffle(self.conv3(F.relu(self.conv2(hidden))), 2)
+
+
+class ContextStep(nn.Module):
+    """Known symbols and base -> (mean, table position) for every channel; one of the four steps."""
+
+    def __init__(self, config: StableCodecConfig):
+        super().__init__()
+        width = config.context_width
+        self.known = conv(config.y_channels, width, gain=0.3)
+        self.base = nn.Conv2d(config.hyper_width, width, 1, bias=False)
+        nn.init.normal_(self.base.weight, std=1 / math.sqrt(config.hyper_width))
+        self.modulation = KnotModulation(width)
+        self.hidden = conv(width, width, kernel=1)
+        self.out = conv(width, 2 * config.y_channels, kernel=1, gain=0.1)
+        with torch.no_grad():
+            self.out.bias[config.y_channels :] = INITIAL_POSITION  # type: ignore[index]
+
+    def forward(self, known: Tensor, base: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = F.relu(self.modulation(self.known(known) + self.base(base), rate))
+        mean, position = self.out(F.relu(self.hidden(hidden))).chunk(2, dim=1)
+        return mean, position
+
+
+class EntropyModel(nn.Module):
+    """Rate of y and z, and y^ as the decoder will see it."""
+
+    def __init__(self, config: StableCodecConfig):
+        super().__init__()
+        self.hyper_analysis = HyperAnalysis(config)
+        self.hyper_synthesis = HyperSynthesis(config)
+        self.steps = nn.ModuleList(ContextStep(config) for _ in range(STEPS))
+        self.prior = RateKnots(config.z_channels, low=INITIAL_POSITION, high=INITIAL_POSITION, speed=50.0)
+
+    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        """y [B, M, h, w] (gain applied), rate [B] -> y^ (straight-through rounding) and bits [B]."""
+        z = self.hyper_analysis(y, rate)
+        bits = gaussian_bits(noisy(z), self.prior(rate))
+        base = self.hyper_synthesis(round_through(z), rate)
+        known = torch.zeros_like(y)
+        for number, step in enumerate(self.steps):
+            mean, position = step(known, base, rate)
+            mask = torch.from_numpy(step_mask(number, *y.shape[1:])).to(y.device)
+            residual = y - mean
+            bits = bits + torch.where(mask, gaussian_information(noisy(residual), position), 0).sum((1, 2, 3))
+            known = torch.where(mask, mean + round_through(residual), known)
+        return known, bits
+
+
+def noisy(x: Tensor) -> Tensor:
+    """Uniform noise in place of rounding: the usual differentiable proxy for the rate (Balle et al. 2017)."""
+    return x + torch.rand_like(x) - 0.5
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Rounding with the gradient of the identity."""
+    return x + (x.round() - x).detach()
+
+
+def scale_of(position: Tensor) -> Tensor:
+    """Position in the list of tables (real-valued, clamped) -> standard deviation."""
+    return SMALLEST_SCALE * torch.exp(LOG_SCALE_STEP * lower_upper_bound(position, 0.0, TABLES - 1.0))
+
+
+def lower_upper_bound(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp whose gradient still lets values outside move back inside."""
+    clamped = x.clamp(low, high)
+    return clamped + 0.01 * (x - x.detach())
+
+
+def gaussian_information(residual: Tensor, position: Tensor) -> Tensor:
+    """-log2 of the probability of the unit interval around `residual` under a zero-mean Gaussian."""
+    scale = scale_of(position)
+    magnitude = residual.abs()
+    upper = torch.special.ndtr((0.5 - magnitude) / scale)
+    lower = torch.special.ndtr((-0.5 - magnitude) / scale)
+    return -torch.log2((upper - lower).clamp_min(PROBABILITY_FLOOR))
+
+
+def gaussian_bits(residual: Tensor, position: Tensor) -> Tensor:
+    """Sum of `gaussian_information` per picture [B]."""
+    return gaussian_information(residual, position).sum((1, 2, 3))

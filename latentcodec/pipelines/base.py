@@ -1,0 +1,47 @@
+"""What a codec offers to the rest of the program."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from latentcodec.image import Pixels
+from latentcodec.rate import Quality
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Everything of a file that the codec itself decides. `information_bits` is -sum log2 p of the coded symbols."""
+
+    rate: int
+    symbols: int
+    payload: bytes
+    information_bits: float
+
+
+@dataclass(frozen=True)
+class PayloadBudget:
+    """At most this many bytes for the payload alone. `clamp`: come as close as possible instead of failing."""
+
+    size_bytes: int
+    clamp: bool = False
+
+
+class Pipeline(Protocol):
+    """A codec with its weights loaded. Pixels are uint8 [H, W, 3]."""
+
+    codec_id: int
+    fingerprint: int
+
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget) -> Encoded:
+        """Pixels -> payload. Raises OutOfReach if no rate meets the budget and it is not to be clamped."""
+
+    def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
+        """Payload -> pixels of `size` (width, height). Raises CorruptError if the symbols' digest does not match."""
+
+
+class OutOfReach(Exception):
+    """No rate meets the payload budget; carries the payload sizes that can be reached for this picture."""
+
+    def __init__(self, smallest: int, largest: int):
+        super().__init__(f"payloads of {smallest} to {largest} bytes are within reach")
+        self.smallest = smallest
+        self.largest = largest

@@ -1,0 +1,118 @@
+"""Find the rate whose payload fills a byte budget without exceeding it.
+
+Payload sizes grow with the rate parameter almost exponentially, so a few evaluations with interpolation in
+log(bytes) bracket the budget between two neighbouring rates. What the lower one leaves is filled by the higher one
+with a dead zone: rounding that favours smaller symbols, an encoder's freedom that no decoder needs to know of.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from latentcodec.pipelines.base import OutOfReach, PayloadBudget
+
+HIGHEST_RATE = 255
+LARGEST_DEAD_ZONE = 0.35
+DEAD_ZONE_TRIALS = 4
+FULL_ENOUGH = 0.997
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trial(Generic[T]):
+    """One evaluation: its parameters, the payload's size and the result."""
+
+    rate: int
+    size_bytes: int
+    result: T
+
+
+def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, first_guess: int) -> T:
+    """Result with the largest payload within the budget. `evaluate(rate, dead_zone)` -> (payload bytes, result).
+
+    Raises OutOfReach if even the lowest rate is too large, or the highest too small, unless the budget says to clamp.
+    """
+    below, above = _bracket(evaluate, budget.size_bytes, first_guess)
+    if below is None and above is not None:
+        return _lowest(evaluate, budget, above)
+    assert below is not None
+    if above is None:
+        if budget.clamp or below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
+            return below.result
+        raise OutOfReach(evaluate(0, LARGEST_DEAD_ZONE)[0], below.size_bytes)
+    if below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
+        return below.result
+    return _fill(evaluate, budget.size_bytes, below, above).result
+
+
+def _bracket(
+    evaluate: Callable[[int, float], tuple[int, T]], size: int, guess: int
+) -> tuple[Trial[T] | None, Trial[T] | None]:
+    """Trials at neighbouring rates, the lower within `size` and the upper beyond it; None past either end."""
+    below: Trial[T] | None = None
+    above: Trial[T] | None = None
+    rate = min(max(guess, 0), HIGHEST_RATE)
+    while True:
+        trial = Trial(rate, *evaluate(rate, 0.0))
+        if trial.size_bytes <= size:
+            below = trial
+        else:
+            above = trial
+        low = below.rate if below else -1
+        high = above.rate if above else HIGHEST_RATE + 1
+        if high - low <= 1:
+            return below, above
+        rate = min(max(_interpolate(below, above, size), low + 1), high - 1)
+
+
+def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> int:
+    """Next rate to try, from log(bytes) being nearly linear in the rate."""
+    if below and above:
+        span = math.log(above.size_bytes / max(below.size_bytes, 1))
+        share = math.log(size / max(below.size_bytes, 1)) / span if span > 0 else 0.5
+        return below.rate + round(share * (above.rate - below.rate))
+    trial = below or above
+    assert trial is not None
+    distance = math.log(max(size, 1) / max(trial.size_bytes, 1)) / LOG_BYTES_PER_RATE
+    step = round(distance) + (2 if below else -2)
+    return trial.rate + step
+
+
+LOG_BYTES_PER_RATE = math.log(60) / HIGHEST_RATE
+
+
+def _lowest(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, above: Trial[T]) -> T:
+    """Below the lowest rate there is still the dead zone."""
+    size, result = evaluate(0, LARGEST_DEAD_ZONE)
+    smallest = Trial(0, size, result)
+    if size <= budget.size_bytes:
+        return _fill(evaluate, budget.size_bytes, smallest, above, LARGEST_DEAD_ZONE).result
+    if budget.clamp:
+        return result
+    raise OutOfReach(size, evaluate(HIGHEST_RATE, 0.0)[0])
+
+
+def _fill(
+    evaluate: Callable[[int, float], tuple[int, T]],
+    size: int,
+    best: Trial[T],
+    above: Trial[T],
+    fits: float = LARGEST_DEAD_ZONE,
+) -> Trial[T]:
+    """Bisect the dead zone at the upper rate for the largest payload within `size`."""
+    low, high = 0.0, fits
+    dead_zone = 0.06
+    for _ in range(DEAD_ZONE_TRIALS):
+        trial = Trial(above.rate, *evaluate(above.rate, dead_zone))
+        if trial.size_bytes <= size:
+            high = dead_zone
+            best = max(best, trial, key=lambda t: t.size_bytes)
+        else:
+            low = dead_zone
+        if best.size_bytes >= FULL_ENOUGH * size:
+            break
+        dead_zone = (low + high) / 2
+    return best

@@ -1,0 +1,158 @@
+"""Codec 2: pixels <-> payload with the mini StableCodec model.
+
+encode: pad -> prepare once -> (analyse -> code) for every rate tried -> payload
+decode: payload -> symbols -> check digest -> synthesise -> crop
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.errors import CorruptError, WeightsError
+from latentcodec.image import Pixels
+from latentcodec.models.blocks.rate import RATE_STEPS
+from latentcodec.models.stablecodec.config import Z_STRIDE, StableCodecConfig
+from latentcodec.models.stablecodec.export import DECODER_ENTROPY, INTEGER_PREFIX
+from latentcodec.models.stablecodec.integer_entropy import (
+    CodedLatents,
+    Floats,
+    IntegerEntropy,
+    Quantiser,
+    round_half_even,
+)
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.base import Encoded, PayloadBudget
+from latentcodec.pipelines.search import HIGHEST_RATE, fill_budget
+from latentcodec.rate import Quality
+
+# ln(bpp) at rate 0 and its slope per rate step, averaged over the validation photographs: where a search begins.
+_LOG_BPP = (np.log(0.005), np.log(70) / RATE_STEPS)
+
+
+class StableCodecPipeline:
+    """The model with its weights on one device."""
+
+    codec_id = 2
+
+    def __init__(self, tensors: dict[str, Tensor], fingerprint: int, device: torch.device, exact: bool = False):
+        self.fingerprint = fingerprint
+        self._device = device
+        self._precision = torch.float32 if exact else _fast_dtype(device)
+        self._codec = _load(tensors, device, self._precision)
+        integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
+        self._entropy = IntegerEntropy({k: v.numpy() for k, v in integers.items()})
+
+    @torch.inference_mode()
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget) -> Encoded:
+        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget."""
+        with self._autocast():
+            prepared = self._codec.prepare(self._to_tensor(pixels))
+        sources: dict[int, tuple[Floats, Floats]] = {}
+
+        def evaluate(rate: int, dead_zone: float) -> tuple[int, Encoded]:
+            if rate not in sources:
+                sources[rate] = self._analyse(prepared, rate)
+            encoded = self._code(rate, sources[rate], dead_zone_rounding(dead_zone))
+            return len(encoded.payload), encoded
+
+        if isinstance(target, Quality):
+            return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
+        bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
+        return fill_budget(evaluate, target, round((np.log(bpp) - _LOG_BPP[0]) / _LOG_BPP[1]))
+
+    @torch.inference_mode()
+    def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
+        """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
+        width, height = size
+        latents = self._entropy.code(SymbolDecoder(encoded.payload), encoded.rate, _z_shape(height, width))
+        if latents.digest() != encoded.symbols:
+            raise CorruptError("the decoded symbols do not match their digest in the file")
+        y = torch.from_numpy(latents.values())[None].to(self._device)
+        with self._autocast():
+            pixels = self._codec.synthesise(y, self._rate(encoded.rate))
+        return _to_pixels(pixels, height, width)
+
+    def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> tuple[Floats, Floats]:
+        """-> (z, y) in the quantised domain, before rounding."""
+        with self._autocast():
+            y = self._codec.analyse(*prepared, self._rate(rate)).float()
+            z = self._codec.entropy.hyper_analysis(y, self._rate(rate)).float()
+        return z[0].cpu().numpy(), y[0].cpu().numpy()
+
+    def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
+        shape = source[0].shape[1], source[0].shape[2]
+        coder, counter = SymbolEncoder(), BitCounter()
+        latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
+        return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
+
+    def _rate(self, rate: int) -> Tensor:
+        return torch.tensor([rate / RATE_STEPS], device=self._device)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        enabled = self._precision != torch.float32
+        return torch.autocast(self._device.type, dtype=self._precision, enabled=enabled)
+
+    def _to_tensor(self, pixels: Pixels) -> Tensor:
+        """uint8 [H, W, 3] -> float [1, 3, H', W'] in 0..1, edges repeated to multiples of Z_STRIDE."""
+        height, width = pixels.shape[:2]
+        unit = torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
+        padded = F.pad(unit, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")
+        return padded.contiguous(memory_format=torch.channels_last)
+
+
+class _Both:
+    """Encoder and bit counter in one walk."""
+
+    def __init__(self, encoder: SymbolEncoder, counter: BitCounter):
+        self._encoder, self._counter = encoder, counter
+
+    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+        self._counter.code(tables, symbols)
+        return self._encoder.code(tables, symbols)
+
+
+def dead_zone_rounding(dead_zone: float) -> Quantiser:
+    """Rounding that maps |x| < 0.5 + dead_zone to zero and biases larger values towards it by as much."""
+    if dead_zone == 0:
+        return round_half_even
+
+    def quantise(x: Floats) -> npt.NDArray[np.int32]:
+        return (np.sign(x) * np.floor(np.maximum(np.abs(x) + 0.5 - dead_zone, 0))).astype(np.int32)
+
+    return quantise
+
+
+def _load(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> StableCodec:
+    """Networks with the float tensors; the float entropy networks of the decoder side stay unused. Strict."""
+    with torch.device("meta"):
+        codec = StableCodec(StableCodecConfig())
+    floats = {k: v.to(torch.float32) for k, v in tensors.items() if not k.startswith(INTEGER_PREFIX)}
+    result = codec.load_state_dict(floats, strict=False, assign=True)
+    missing = [k for k in result.missing_keys if not k.startswith(DECODER_ENTROPY)]
+    if missing or result.unexpected_keys:
+        names = ", ".join((missing + result.unexpected_keys)[:3])
+        raise WeightsError(f"the weights do not fit the model: {names}")
+    del codec.entropy.hyper_synthesis, codec.entropy.steps, codec.entropy.prior
+    return codec.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+
+
+def _fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32."""
+    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _z_shape(height: int, width: int) -> tuple[int, int]:
+    return -(-height // Z_STRIDE), -(-width // Z_STRIDE)
+
+
+def _to_pixels(pixels: Tensor, height: int, width: int) -> Pixels:
+    cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
+    return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()  # type: ignore[no-any-return]

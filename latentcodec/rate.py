@@ -1,0 +1,57 @@
+"""What a user asks for: a byte budget or a quality; parsed from the command line's -q."""
+
+import re
+from dataclasses import dataclass
+
+from latentcodec.errors import InputError
+
+_UNITS = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
+_TARGET = re.compile(r"(\d+\.?\d*|\.\d+)(bpp|[kKM]?i?B)?")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Position on the codec's own scale, 0 (fewest bytes) to 100 (most); the file's size follows from the picture."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class ByteBudget:
+    """The whole file has at most this many bytes."""
+
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class BppBudget:
+    """The whole file has at most this many bits per pixel of the original picture."""
+
+    bpp: float
+
+
+Target = Quality | ByteBudget | BppBudget
+DEFAULT_TARGET = Quality(50)
+
+
+def parse_target(text: str) -> Target:
+    """'0.05bpp', '20kB', '2048B' or '0'..'100' -> Target. Raises InputError."""
+    match = _TARGET.fullmatch(text.strip())
+    unit = match[2] if match else None
+    if match is None or (unit not in _UNITS and unit not in ("bpp", None)):
+        raise InputError(f"cannot read the target {text!r}; write 0.05bpp, 20kB, 2048B or a quality from 0 to 100")
+    value = float(match[1])
+    if unit is None:
+        if value > 100:
+            raise InputError(f"quality {text} is not in 0..100; for bytes write {text}B")
+        return Quality(value)
+    if value == 0:
+        raise InputError("a budget of zero cannot be met")
+    return BppBudget(value) if unit == "bpp" else ByteBudget(int(value * _UNITS[unit]))
+
+
+def budget_bytes(target: ByteBudget | BppBudget, pixels: int) -> int:
+    """Bytes that a budget allows for a picture of this many pixels."""
+    if isinstance(target, ByteBudget):
+        return target.size_bytes
+    return int(target.bpp * pixels / 8 + 1e-9)

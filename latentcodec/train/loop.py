@@ -1,0 +1,170 @@
+"""One training loop for every stage: step, average, log, save, resume."""
+
+import csv
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from latentcodec.errors import InputError
+from latentcodec.train.stages import Stage
+
+LOG_EVERY = 20
+SAVE_SECONDS = 180
+
+
+class Task(Protocol):
+    """What a stage trains: `model` holds the parameters and persistent state, `loss` makes one step's loss."""
+
+    model: nn.Module
+
+    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
+        """Take over the weights of an earlier stage."""
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        """uint8 batch [B, 3, H, W] -> (scalar loss, figures to log)."""
+
+
+@dataclass
+class State:
+    """Everything that a resumed run needs."""
+
+    step: int
+    model: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimiser: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        partial = path.with_suffix(".partial")
+        torch.save(self.__dict__, partial)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "State":
+        return cls(**torch.load(path, map_location="cpu", weights_only=True))
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Warm-up, plateau, and a linear decay to a tenth over the last quarter."""
+    warm = min(1.0, (step + 1) / stage.warmup_steps)
+    left = (stage.steps - step) / (stage.steps / 4)
+    return stage.learning_rate * warm * max(0.1, min(1.0, left))
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 where it is safe, on any device."""
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@dataclass
+class Trainer:
+    """Runs a stage; `folder` receives log.csv and state.pt (resumable), `report` is called after every log row."""
+
+    stage: Stage
+    task: Task
+    folder: Path
+    device: torch.device
+    report: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    stop: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.task.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parameters = [p for p in self.task.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(parameters, self.stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
+        self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
+        self.step = 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.state_path.exists():
+            self._resume(State.load(self.state_path))
+
+    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
+        """Begin with the weights of another stage."""
+        self.task.start_from(weights, batches)
+        self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "state.pt"
+
+    def run(self, batches: Iterator[Tensor]) -> None:
+        """Train until the stage's last step, or until SIGTERM or SIGINT: then save and return."""
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._request_stop)
+        saved = time.monotonic()
+        with (self.folder / "log.csv").open("a", newline="") as log:
+            recent: list[dict[str, float]] = []
+            started = time.monotonic()
+            while self.step < self.stage.steps and not self.stop:
+                recent.append(self._train_step(next(batches)))
+                if self.step % LOG_EVERY == 0:
+                    seconds = (time.monotonic() - started) / len(recent)
+                    self._log(log, recent, seconds)
+                    recent, started = [], time.monotonic()
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+        self.save()
+
+    def save(self) -> None:
+        """Write the resumable state."""
+        State(self.step, self.task.model.state_dict(), self.average, self.optimiser.state_dict()).save(self.state_path)
+
+    def _resume(self, state: State) -> None:
+        self.task.model.load_state_dict(state.model)
+        self.average = {k: v.to(self.device) for k, v in state.average.items()}
+        self.optimiser.load_state_dict(state.optimiser)
+        self.step = state.step
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self.stop = True
+
+    def _train_step(self, batch: Tensor) -> dict[str, float]:
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.stage, self.step)
+        loss, figures = self.task.loss(batch, self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.step += 1
+        self._update_average()
+        return figures | {"loss": loss.item(), "gradient_norm": norm.item()}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential moving average of every floating-point tensor, with a short memory at the start."""
+        decay = min(self.stage.ema_decay, (1 + self.step) / (10 + self.step))
+        for name, value in self.task.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def _log(self, log: Any, recent: list[dict[str, float]], seconds: float) -> None:
+        names = sorted({name for row in recent for name in row})
+        figures: dict[str, float] = {"step": self.step, "seconds_per_step": round(seconds, 4)}
+        for name in names:
+            values = [row[name] for row in recent if name in row]
+            figures[name] = round(sum(values) / len(values), 6)
+        writer = csv.DictWriter(log, figures.keys())
+        if log.tell() == 0:
+            writer.writeheader()
+        writer.writerow(figures)
+        log.flush()
+        self.report(self.step, figures)
+
+
+def load_average(folder: Path) -> dict[str, Tensor]:
+    """The averaged weights of a finished or running stage."""
+    path = folder / "state.pt"
+    if not path.exists():
+        raise InputError(f"no training state in {folder}: run that stage first")
+    return State.load(path).average

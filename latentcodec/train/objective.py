@@ -1,0 +1,54 @@
+"""The distortion side of the objective: pixel and perceptual terms between pictures in 0..1."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentcodec.metrics.perceptual import VGG16, AlexNet, load_lpips
+from latentcodec.train.stages import LossWeights
+from latentcodec.weights import store
+
+VGG_CROP = 128
+VGG_DEPTH = 3
+
+
+class Distortion(nn.Module):
+    """Weighted sum of distortion terms; `forward` returns the sum per picture [B] and each term's mean."""
+
+    def __init__(self, weights: LossWeights):
+        super().__init__()
+        self.weights = weights
+        self.alex = load_lpips(store.load("lpips-alex"), AlexNet()) if weights.lpips_alex else None
+        self.vgg = load_lpips(store.load("lpips-vgg"), VGG16(VGG_DEPTH)) if weights.vgg else None
+
+    def forward(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Pictures [B, 3, H, W] -> ([B], {term: mean})."""
+        w = self.weights
+        mse = (output - target).square().mean((1, 2, 3))
+        total = w.mse * mse
+        terms = {"mse": mse}
+        if w.l1:
+            terms["l1"] = (output - target).abs().mean((1, 2, 3))
+            total = total + w.l1 * terms["l1"]
+        if self.alex is not None:
+            terms["lpips"] = self.alex(output, target)
+            total = total + w.lpips_alex * terms["lpips"]
+        if self.vgg is not None:
+            terms["vgg"] = self.vgg(*_same_crop(output, target))
+            total = total + w.vgg * terms["vgg"]
+        return total, {name: value.detach().mean().item() for name, value in terms.items()}
+
+
+def _same_crop(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """The same random region of both, at most VGG_CROP on a side."""
+    height, width = a.shape[2:]
+    size = min(VGG_CROP, height, width)
+    top = int(torch.randint(height - size + 1, ()))
+    left = int(torch.randint(width - size + 1, ()))
+    region = (..., slice(top, top + size), slice(left, left + size))
+    return a[region], b[region]
+
+
+def latent_mse(output: Tensor, target: Tensor) -> Tensor:
+    """[B, C, h, w] -> [B]."""
+    return F.mse_loss(output.float(), target.float(), reduction="none").mean((1, 2, 3))

@@ -1,0 +1,61 @@
+"""Rate weights that make the rate parameter mean what it says.
+
+The parameter r in 0..1 is meant to spend about LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP)^r bits per pixel on an average
+crop. Each knot of r holds its own lambda, and a slow integral controller raises it where too many bits are spent and
+lowers it where too few: so one model covers the whole range whatever the mix of losses. Targets that start high and
+fall to their final value prune the rate of a rich code (the implicit bitrate pruning of StableCodec).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from latentcodec.models.blocks.rate import RATE_KNOTS
+from latentcodec.train.stages import Stage
+
+LOWEST_BPP = 0.005
+HIGHEST_BPP = 0.35
+SPEED = 0.01
+
+
+def target_bpp(rate: Tensor) -> Tensor:
+    """Mean bits per pixel that the rate parameter stands for."""
+    return LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP) ** rate
+
+
+class RateControl(nn.Module):
+    """Lambda (distortion per bpp) as a function of the rate parameter, kept in the training state."""
+
+    log_weight: Tensor
+
+    def __init__(self, stage: Stage):
+        super().__init__()
+        self.stage = stage
+        low, high = (math.log(w) for w in stage.rate_weights)
+        self.register_buffer("log_weight", torch.linspace(low, high, RATE_KNOTS))
+
+    def weight(self, rate: Tensor) -> Tensor:
+        """Lambda of each picture [B]."""
+        return (self._hats(rate) @ self.log_weight).exp()
+
+    @torch.no_grad()
+    def update(self, rate: Tensor, bpp: Tensor, step: int) -> dict[str, float]:
+        """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots."""
+        stage = self.stage
+        ramp = max(0.0, 1 - step / stage.rate_ramp_steps) if stage.rate_ramp_steps else 0.0
+        target = target_bpp(rate) * stage.rate_ramp_from**ramp
+        error = (bpp / target).log().clamp(-1, 1)
+        self.log_weight += SPEED * (self._hats(rate).T @ error)
+        middle = RATE_KNOTS // 2
+        figures = {f"lambda{k}": self.log_weight[k].exp().item() for k in (0, middle, RATE_KNOTS - 1)}
+        for number, (low, high) in enumerate(((0, 0.33), (0.33, 0.67), (0.67, 1))):
+            inside = (rate >= low) & (rate < high)
+            if inside.any():
+                figures[f"rate_ratio{number}"] = (bpp[inside] / target[inside]).mean().item()
+        return figures
+
+    def _hats(self, rate: Tensor) -> Tensor:
+        """[B, RATE_KNOTS]: weights of linear interpolation between knots."""
+        knots = torch.arange(RATE_KNOTS, device=rate.device)
+        return (1 - (rate[:, None] * (RATE_KNOTS - 1) - knots).abs()).clamp_min(0)

@@ -1,0 +1,56 @@
+"""Training recipes, as rows. A stage starts from the result of the stage named in `start`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Factors of the terms of the objective; pictures are in 0..1. Zero switches a term (and its network) off."""
+
+    l1: float = 0.0
+    mse: float = 0.0
+    lpips_alex: float = 0.0
+    vgg: float = 0.0  # LPIPS-VGG cut after its third stage, on a sub-crop
+    latent: float = 0.0  # MSE to the autoencoder's latents
+    adversarial: float = 0.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth in the last quarter."""
+
+    name: str
+    task: str
+    start: str | None
+    steps: int
+    batch: int
+    crop: int
+    learning_rate: float
+    loss: LossWeights
+    warmup_steps: int = 200
+    ema_decay: float = 0.999
+    gradient_clip: float = 1.0
+    rate_ramp_steps: int = 0  # the rate targets fall from `rate_ramp_from` times their value to their value
+    rate_ramp_from: float = 1.0
+    rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
+
+
+STAGES = {
+    stage.name: stage
+    for stage in (
+        Stage("vae", "vae", None, 1600, 12, 160, 6e-4, LossWeights(l1=1.0, lpips_alex=0.2)),
+        Stage(
+            name="latent",
+            task="stablecodec",
+            start="vae",
+            steps=900,
+            batch=16,
+            crop=192,
+            learning_rate=6e-4,
+            loss=LossWeights(latent=1.0),
+            rate_ramp_steps=300,
+            rate_ramp_from=4.0,
+            rate_weights=(8.0, 0.2),
+        ),
+    )
+}

