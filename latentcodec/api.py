@@ -10,7 +10,7 @@ from latentcodec.container.header import HEADER_BYTES
 from latentcodec.errors import BudgetError
 from latentcodec.image import Picture, Pixels, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
-from latentcodec.pipelines.base import Encoded, OutOfReach, PayloadBudget
+from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget
 from latentcodec.pipelines.registry import DEFAULT_METHOD, check_fingerprint, method_named, method_of, pipeline
 from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes
 
@@ -49,7 +49,7 @@ def encode_picture(
         budget = budget_bytes(target, width * height)
         try:
             encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort))
-        except OutOfReach as reach:
+        except OutOfReachError as reach:
             raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
     parsed = LcodecFile(
         codec.codec_id, width, height, encoded.rate, codec.fingerprint, encoded.symbols, encoded.payload, chunks
@@ -111,7 +111,7 @@ def _as_gray(picture: Picture) -> Picture:
     return replace(picture, pixels=luma[:, :, None].repeat(3, axis=2), gray=True)
 
 
-def _describe(budget: int, overhead: int, reach: OutOfReach, pixels: int) -> str:
+def _describe(budget: int, overhead: int, reach: OutOfReachError, pixels: int) -> str:
     smallest, largest = reach.smallest + overhead, reach.largest + overhead
     bpp = [8 * size / pixels for size in (budget, smallest, largest)]
     return (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_output
+from latentcodec.cli.files import Job, plan, read_input, run, write_output
 
 
 @click.command("decode")

@@ -1,0 +1,1 @@
+"""Pixels <-> latents <-> symbols. No files, no devices, no printing."""

@@ -87,8 +87,8 @@ class MiniVAE(nn.Module):
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pixels in 0..1 -> latents with unit variance per channel."""
-        return self.encoder(pixels) / self.scale[:, None, None]  # type: ignore[no-any-return]
+        return self.encoder(pixels) / self.scale[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> pixels, not clamped."""
-        return self.decoder(latents * self.scale[:, None, None])  # type: ignore[no-any-return]
+        return self.decoder(latents * self.scale[:, None, None])

@@ -42,4 +42,4 @@ class MiniUNet(nn.Module):
         # Expanding branch
         x16 = self.out16(x16 + self.up16(x32), embedding)
         x8 = self.out8(x8 + self.up8(x16), embedding)
-        return self.head(x8)  # type: ignore[no-any-return]
+        return self.head(x8)

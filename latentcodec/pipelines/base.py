@@ -32,13 +32,13 @@ class Pipeline(Protocol):
     fingerprint: int
 
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget) -> Encoded:
-        """Pixels -> payload. Raises OutOfReach if no rate meets the budget and it is not to be clamped."""
+        """Pixels -> payload. Raises OutOfReachError if no rate meets the budget and it is not to be clamped."""
 
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
         """Payload -> pixels of `size` (width, height). Raises CorruptError if the symbols' digest does not match."""
 
 
-class OutOfReach(Exception):
+class OutOfReachError(Exception):
     """No rate meets the payload budget; carries the payload sizes that can be reached for this picture."""
 
     def __init__(self, smallest: int, largest: int):

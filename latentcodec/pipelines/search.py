@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from latentcodec.pipelines.base import OutOfReach, PayloadBudget
+from latentcodec.pipelines.base import OutOfReachError, PayloadBudget
 
 HIGHEST_RATE = 255
 LARGEST_DEAD_ZONE = 0.35
@@ -33,7 +33,7 @@ class Trial(Generic[T]):
 def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, first_guess: int) -> T:
     """Result with the largest payload within the budget. `evaluate(rate, dead_zone)` -> (payload bytes, result).
 
-    Raises OutOfReach if even the lowest rate is too large, or the highest too small, unless the budget says to clamp.
+    Raises OutOfReachError if even the lowest rate is too large, or the highest too small, unless the budget clamps.
     """
     below, above = _bracket(evaluate, budget.size_bytes, first_guess)
     if below is None and above is not None:
@@ -42,7 +42,7 @@ def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: Payload
     if above is None:
         if budget.clamp or below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
             return below.result
-        raise OutOfReach(evaluate(0, LARGEST_DEAD_ZONE)[0], below.size_bytes)
+        raise OutOfReachError(evaluate(0, LARGEST_DEAD_ZONE)[0], below.size_bytes)
     if below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
         return below.result
     return _fill(evaluate, budget.size_bytes, below, above).result
@@ -92,7 +92,7 @@ def _lowest(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudg
         return _fill(evaluate, budget.size_bytes, smallest, above, LARGEST_DEAD_ZONE).result
     if budget.clamp:
         return result
-    raise OutOfReach(size, evaluate(HIGHEST_RATE, 0.0)[0])
+    raise OutOfReachError(size, evaluate(HIGHEST_RATE, 0.0)[0])
 
 
 def _fill(

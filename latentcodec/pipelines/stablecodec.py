@@ -4,7 +4,6 @@ encode: pad -> prepare once -> (analyse -> code) for every rate tried -> payload
 decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -20,7 +19,6 @@ from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.stablecodec.config import Z_STRIDE, StableCodecConfig
 from latentcodec.models.stablecodec.export import DECODER_ENTROPY, INTEGER_PREFIX
 from latentcodec.models.stablecodec.integer_entropy import (
-    CodedLatents,
     Floats,
     IntegerEntropy,
     Quantiser,
@@ -138,8 +136,8 @@ def _load(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) 
     if missing or result.unexpected_keys:
         names = ", ".join((missing + result.unexpected_keys)[:3])
         raise WeightsError(f"the weights do not fit the model: {names}")
-    del codec.entropy.hyper_synthesis, codec.entropy.steps, codec.entropy.prior
-    return codec.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload,no-any-return]
+    del codec.entropy.hyper_synthesis, codec.entropy.steps, codec.entropy.prior, codec.entropy.offset
+    return codec.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def _fast_dtype(device: torch.device) -> torch.dtype:
@@ -155,4 +153,4 @@ def _z_shape(height: int, width: int) -> tuple[int, int]:
 
 def _to_pixels(pixels: Tensor, height: int, width: int) -> Pixels:
     cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
-    return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()  # type: ignore[no-any-return]
+    return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()

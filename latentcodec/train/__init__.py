@@ -1,0 +1,1 @@
+"""Training: data, objective, stages, one loop."""

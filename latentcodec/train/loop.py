@@ -23,7 +23,9 @@ SAVE_SECONDS = 180
 class Task(Protocol):
     """What a stage trains: `model` holds the parameters and persistent state, `loss` makes one step's loss."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """Everything that is trained or saved."""
 
     def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage."""

@@ -17,6 +17,7 @@ from latentcodec.train.stages import Stage
 LOWEST_BPP = 0.005
 HIGHEST_BPP = 0.35
 SPEED = 0.01
+WINDUP = 2.5  # lambda stays within a factor e^2.5 of its first guess
 
 
 def target_bpp(rate: Tensor) -> Tensor:
@@ -28,12 +29,15 @@ class RateControl(nn.Module):
     """Lambda (distortion per bpp) as a function of the rate parameter, kept in the training state."""
 
     log_weight: Tensor
+    first_guess: Tensor
 
     def __init__(self, stage: Stage):
         super().__init__()
         self.stage = stage
         low, high = (math.log(w) for w in stage.rate_weights)
-        self.register_buffer("log_weight", torch.linspace(low, high, RATE_KNOTS))
+        guess = torch.linspace(low, high, RATE_KNOTS)
+        self.register_buffer("first_guess", guess, persistent=False)
+        self.register_buffer("log_weight", guess.clone())
 
     def weight(self, rate: Tensor) -> Tensor:
         """Lambda of each picture [B]."""
@@ -47,6 +51,7 @@ class RateControl(nn.Module):
         target = target_bpp(rate) * stage.rate_ramp_from**ramp
         error = (bpp / target).log().clamp(-1, 1)
         self.log_weight += SPEED * (self._hats(rate).T @ error)
+        self.log_weight.clamp_(self.first_guess - WINDUP, self.first_guess + WINDUP)
         middle = RATE_KNOTS // 2
         figures = {f"lambda{k}": self.log_weight[k].exp().item() for k in (0, middle, RATE_KNOTS - 1)}
         for number, (low, high) in enumerate(((0, 0.33), (0.33, 0.67), (0.67, 1))):

@@ -1,6 +1,6 @@
 """What each stage trains, and its loss."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from latentcodec.models.autoencoder import AutoencoderConfig, MiniVAE
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import to_unit
-from latentcodec.train.loop import autocast
+from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
 from latentcodec.train.rate import RateControl
 from latentcodec.train.stages import Stage
@@ -88,4 +88,4 @@ class StableCodecTask:
         return (total + self.control.weight(rate) * bpp).mean(), figures
 
 
-TASKS = {"vae": VaeTask, "stablecodec": StableCodecTask}
+TASKS: dict[str, Callable[[Stage, torch.device], Task]] = {"vae": VaeTask, "stablecodec": StableCodecTask}

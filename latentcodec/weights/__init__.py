@@ -1,0 +1,1 @@
+"""Weights files: the manifest, and finding, fetching, verifying and loading them."""

@@ -80,7 +80,7 @@ class Down(nn.Module):
         self.conv = conv(in_channels, out_channels, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)  # type: ignore[no-any-return]
+        return self.conv(x)
 
 
 class Up(nn.Module):

@@ -43,8 +43,8 @@ class KnotModulation(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.scale = RateKnots(channels)
-        self.shift = RateKnots(channels)
+        self.scale = RateKnots(channels, speed=10.0)
+        self.shift = RateKnots(channels, speed=10.0)
 
     def forward(self, x: Tensor, rate: Tensor) -> Tensor:
         return x * (1 + self.scale(rate)) + self.shift(rate)

@@ -1,0 +1,1 @@
+"""StableCodec: dual-branch latents, quad-tree entropy model, one-step denoiser."""

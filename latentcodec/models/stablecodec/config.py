@@ -1,6 +1,6 @@
 """Sizes of a StableCodec model. The mini scale is the default."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from latentcodec.models.autoencoder import AutoencoderConfig
 
@@ -13,7 +13,7 @@ class StableCodecConfig:
     little time but most of the parameters, and the weights have to fit in the package.
     """
 
-    autoencoder: AutoencoderConfig = AutoencoderConfig()
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     widths: tuple[int, int, int] = (192, 192, 256)
     y_channels: int = 192
     z_channels: int = 32

@@ -18,8 +18,9 @@ from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.config import StableCodecConfig
 
-PROBABILITY_FLOOR = 1e-7
-INITIAL_POSITION = 16.0
+PROBABILITY_FLOOR = 1e-16
+INITIAL_POSITIONS = (3.0, 18.0)  # at the lowest and highest rate
+NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
 
 
 class HyperAnalysis(nn.Module):
@@ -36,7 +37,7 @@ class HyperAnalysis(nn.Module):
     def forward(self, y: Tensor, rate: Tensor) -> Tensor:
         # Latents in the quantised domain grow with the rate; the logarithm keeps the network's input in range.
         hidden = F.relu(self.modulation(self.conv1(y.sign() * y.abs().log1p()), rate))
-        return self.conv3(F.relu(self.conv2(hidden)))  # type: ignore[no-any-return]
+        return self.conv3(F.relu(self.conv2(hidden)))
 
 
 class HyperSynthesis(nn.Module):
@@ -56,7 +57,7 @@ class HyperSynthesis(nn.Module):
 
 
 class ContextStep(nn.Module):
-    """Known symbols and base -> (mean, table position) for every channel; one of the four steps."""
+    """Known symbols and base -> (mean, table position before the offset) for every channel; one of the four steps."""
 
     def __init__(self, config: StableCodecConfig):
         super().__init__()
@@ -67,8 +68,6 @@ class ContextStep(nn.Module):
         self.modulation = KnotModulation(width)
         self.hidden = conv(width, width, kernel=1)
         self.out = conv(width, 2 * config.y_channels, kernel=1, gain=0.1)
-        with torch.no_grad():
-            self.out.bias[config.y_channels :] = INITIAL_POSITION  # type: ignore[index]
 
     def forward(self, known: Tensor, base: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         hidden = F.relu(self.modulation(self.known(known) + self.base(base), rate))
@@ -77,33 +76,46 @@ class ContextStep(nn.Module):
 
 
 class EntropyModel(nn.Module):
-    """Rate of y and z, and y^ as the decoder will see it."""
+    """Rate of y and z, and y^ as the decoder will see it.
+
+    Table positions of y are the context's output plus an offset per channel and rate: at the lowest rates, where z says
+    nothing, it is all that the decoder knows.
+    """
 
     def __init__(self, config: StableCodecConfig):
         super().__init__()
         self.hyper_analysis = HyperAnalysis(config)
         self.hyper_synthesis = HyperSynthesis(config)
         self.steps = nn.ModuleList(ContextStep(config) for _ in range(STEPS))
-        self.prior = RateKnots(config.z_channels, low=INITIAL_POSITION, high=INITIAL_POSITION, speed=50.0)
+        self.prior = RateKnots(config.z_channels, *INITIAL_POSITIONS, speed=50.0)
+        self.offset = RateKnots(config.y_channels, *INITIAL_POSITIONS, speed=50.0)
 
     def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
         """y [B, M, h, w] (gain applied), rate [B] -> y^ (straight-through rounding) and bits [B]."""
         z = self.hyper_analysis(y, rate)
-        bits = gaussian_bits(noisy(z), self.prior(rate))
+        prior = self.prior(rate).expand_as(z)
+        bits = gaussian_information(rate_proxy(z, prior), prior).sum((1, 2, 3))
         base = self.hyper_synthesis(round_through(z), rate)
         known = torch.zeros_like(y)
         for number, step in enumerate(self.steps):
             mean, position = step(known, base, rate)
+            position = position + self.offset(rate)
             mask = torch.from_numpy(step_mask(number, *y.shape[1:])).to(y.device)
             residual = y - mean
-            bits = bits + torch.where(mask, gaussian_information(noisy(residual), position), 0).sum((1, 2, 3))
+            information = gaussian_information(rate_proxy(residual, position), position)
+            bits = bits + torch.where(mask, information, 0).sum((1, 2, 3))
             known = torch.where(mask, mean + round_through(residual), known)
         return known, bits
 
 
-def noisy(x: Tensor) -> Tensor:
-    """Uniform noise in place of rounding: the usual differentiable proxy for the rate (Balle et al. 2017)."""
-    return x + torch.rand_like(x) - 0.5
+def rate_proxy(x: Tensor, position: Tensor) -> Tensor:
+    """What stands for the symbol when its rate is estimated in training.
+
+    Uniform noise is the usual proxy (Balle et al. 2017), but a symbol that is always zero still costs about one bit
+    times its scale under noise, and at 0.01 bpp those costs swamp the real ones. So symbols with a small scale are
+    rounded, with the gradient of the identity.
+    """
+    return torch.where(position.detach() > NOISE_FROM_POSITION, x + torch.rand_like(x) - 0.5, round_through(x))
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -129,8 +141,3 @@ def gaussian_information(residual: Tensor, position: Tensor) -> Tensor:
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
     return -torch.log2((upper - lower).clamp_min(PROBABILITY_FLOOR))
-
-
-def gaussian_bits(residual: Tensor, position: Tensor) -> Tensor:
-    """Sum of `gaussian_information` per picture [B]."""
-    return gaussian_information(residual, position).sum((1, 2, 3))

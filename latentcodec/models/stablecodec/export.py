@@ -13,7 +13,7 @@ from latentcodec.models.stablecodec.entropy import ContextStep, EntropyModel, Hy
 from latentcodec.models.stablecodec.model import StableCodec
 
 INTEGER_PREFIX = "integer."
-DECODER_ENTROPY = ("entropy.hyper_synthesis.", "entropy.steps.", "entropy.prior.")
+DECODER_ENTROPY = ("entropy.hyper_synthesis.", "entropy.steps.", "entropy.prior.", "entropy.offset.")
 
 
 def export(codec: StableCodec) -> dict[str, Tensor]:
@@ -30,12 +30,13 @@ def export_entropy(model: EntropyModel) -> dict[str, Tensor]:
     for number, step in enumerate(model.steps):
         assert isinstance(step, ContextStep)
         arrays |= {f"step{number}.{name}": value for name, value in _step(step).items()}
-    arrays["prior"] = _fixed(model.prior.values, ACTIVATION_BITS).to(torch.int32)
+    for name in ("prior", "offset"):
+        arrays[name] = _fixed(getattr(model, name).values, ACTIVATION_BITS).to(torch.int32)
     return arrays
 
 
 def _hyper(net: HyperSynthesis) -> dict[str, Tensor]:
-    arrays = {}
+    arrays: dict[str, Tensor] = {}
     for name in ("conv1", "conv2", "conv3"):
         arrays |= _conv(f"hyper.{name}", getattr(net, name))
     return arrays | {f"hyper.{k}": v for k, v in _modulation(net.modulation).items()}

@@ -115,7 +115,7 @@ class IntegerEntropy:
         for phase in range(4):
             first = QUARTER_OF[step][phase] * quarter
             rows, columns = phase_slices(phase)
-            mean, table = self._parameters(step, first, hidden[:, rows, columns])
+            mean, table = self._parameters(step, rate, first, hidden[:, rows, columns])
             regions.append((slice(first, first + quarter), rows, columns))
             means.append(mean)
             tables.append(table.ravel())
@@ -139,14 +139,15 @@ class IntegerEntropy:
         hidden = relu(self._modulate(f"step{step}", rescale(sums), rate))
         return relu(rescale(self._sums(f"step{step}.hidden", hidden)))
 
-    def _parameters(self, step: int, first: int, hidden: Integers) -> tuple[Integers, TableIndex]:
+    def _parameters(self, step: int, rate: int, first: int, hidden: Integers) -> tuple[Integers, TableIndex]:
         """Hidden activations [width, h, w] -> mean in sixteenths and table index of one channel quarter."""
         quarter, channels = self.y_channels // 4, self.y_channels
         rows = np.r_[first : first + quarter, channels + first : channels + first + quarter]
         conv = self._conv(f"step{step}.out")
         sums = IntegerConv(conv.weight[rows], conv.bias[rows]).sums(hidden, self._arithmetic)
         mean = shift_round(sums[:quarter], WEIGHT_BITS + ACTIVATION_BITS - MEAN_BITS)
-        position = shift_round(sums[quarter:], WEIGHT_BITS + ACTIVATION_BITS)
+        offset = interpolate_knots(self._knots("offset"), rate)[first : first + quarter, None, None]
+        position = shift_round(sums[quarter:] + (offset << WEIGHT_BITS), WEIGHT_BITS + ACTIVATION_BITS)
         return np.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), _table_index(position)
 
     def _sums(self, name: str, x: Integers) -> Integers:

@@ -6,7 +6,8 @@
     pixels <--VAE decoder-- (x_0 + residual) <--one step-- UNet(F) <-- Synthesis <-- y^ / gain(rate)
                                     ^------------------ auxiliary decoder <-----------+
 
-Arrows of this file: `prepare` and `analyse` pixels -> y, `synthesise` y^ -> pixels. Coding y is the entropy model's business.
+Arrows of this file: `prepare` and `analyse` pixels -> y, `synthesise` y^ -> pixels. Coding y is the business of the
+entropy model.
 """
 
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ class StableCodec(nn.Module):
     def analyse(self, latents: Tensor, features: Tensor, rate: Tensor) -> Tensor:
         """What `prepare` returned -> y [B, M, H/32, W/32] in the quantised domain, not rounded."""
         y = self.analysis(latents, features, self.embedding(rate))
-        return y.float() * self.log_gain(rate).exp()  # type: ignore[no-any-return]
+        return y.float() * self.log_gain(rate).exp()
 
     def synthesise_latents(self, y: Tensor, rate: Tensor) -> Tensor:
         """y^ in the quantised domain -> denoised VAE latents [B, C, H/8, W/8]."""

@@ -50,7 +50,7 @@ class Analysis(nn.Module):
 
     def forward(self, latents: Tensor, auxiliary: Tensor, embedding: Tensor) -> Tensor:
         merged = self.merge(torch.cat([F.pixel_unshuffle(latents, 2), auxiliary], dim=1))
-        return self.stack(merged, embedding)  # type: ignore[no-any-return]
+        return self.stack(merged, embedding)
 
 
 class Synthesis(Stack):

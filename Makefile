@@ -1,0 +1,58 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PHOTO := tests/data/coffee.png
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check format test wheel bench docs train-mini
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(VENV)/.installed  ## install lcodec and the development tools into .venv
+
+demo: install  ## encode and decode a photograph; the files lie in demo/
+	@mkdir -p demo
+	$(BIN)/lcodec encode $(PHOTO) -q 0.05bpp -o demo/photo.lcx
+	$(BIN)/lcodec decode demo/photo.lcx -o demo/photo.png
+	$(BIN)/lcodec info demo/photo.lcx
+	@echo
+	@echo "original  $$(wc -c < $(PHOTO)) bytes  $(PHOTO)"
+	@echo "encoded   $$(wc -c < demo/photo.lcx) bytes  demo/photo.lcx"
+	@echo "decoded   $$(wc -c < demo/photo.png) bytes  demo/photo.png"
+
+check: install  ## format, lint, types, import contracts, fresh docs, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tests/generate_docs.py --check
+	$(BIN)/pytest -q -m 'not slow'
+
+test: install  ## every test
+	$(BIN)/pytest
+
+format: install  ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: install  ## regenerate generated pages
+	$(BIN)/python tests/generate_docs.py
+
+wheel: install  ## build the wheel into dist/
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls -l dist
+
+bench: install  ## measure on a folder of pictures: make bench CORPUS=folder
+	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg dists
+	$(BIN)/lcodec bench $(CORPUS) -o demo/results.tsv
+
+train-mini: install  ## train the shipped model from nothing: make train-mini DATA=folder
+	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg
+	for stage in vae latent picture; do $(BIN)/lcodec train $$stage --data $(DATA) || exit 1; done
+	$(BIN)/lcodec train picture --export runs/stablecodec-mini.safetensors

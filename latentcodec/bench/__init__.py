@@ -1,0 +1,1 @@
+"""Measuring codecs over folders of pictures."""

@@ -1,0 +1,36 @@
+"""lcodec bench"""
+
+from pathlib import Path
+
+import click
+
+from latentcodec.errors import InputError
+
+
+@click.command("bench")
+@click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--rates", default="0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
+              help="Targets as encode -q takes them, separated by commas.")  # fmt: skip
+@click.option("--method", default=None, help="Coding method.  [default: stablecodec]")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="One TSV row per file.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def bench_command(corpus: Path, rates: str, method: str | None, device: str, output: Path | None, quiet: bool) -> None:
+    """Encode, decode and score every picture of a folder at every rate; print means as a table.
+
+    Needs the networks of the perceptual metrics: lcodec weights fetch lpips-alex lpips-vgg dists
+    """
+    from latentcodec.bench.run import list_pictures, measure, summary, write_tsv
+    from latentcodec.cli.console import progress
+    from latentcodec.pipelines.registry import DEFAULT_METHOD
+
+    paths = list_pictures(corpus)
+    if not paths:
+        raise InputError(f"no pictures in {corpus}")
+    targets = rates.split(",")
+    measured = measure(paths, targets, method or DEFAULT_METHOD, device)
+    with progress(range(len(paths) * len(targets)), "files", enabled=not quiet) as steps:
+        rows = [next(measured) for _ in steps]
+    if output is not None:
+        write_tsv(rows, output)
+    click.echo("\n".join(summary(rows)))

@@ -1,0 +1,82 @@
+"""Integer networks: exact in any arithmetic and any order."""
+
+import numpy as np
+import pytest
+
+from latentcodec.coding.fixedpoint import (
+    ACTIVATION_LIMIT,
+    DEFINITION,
+    FAST,
+    WEIGHT_LIMIT,
+    IntegerConv,
+    interpolate_knots,
+    modulate,
+    pixel_shuffle,
+    rescale,
+    shift_round,
+)
+
+
+def extreme_conv(rng: np.random.Generator, out: int, channels: int, kernel: int) -> IntegerConv:
+    weight = rng.choice([-WEIGHT_LIMIT, WEIGHT_LIMIT, 1, 0], (out, channels, kernel, kernel)).astype(np.int16)
+    return IntegerConv(weight, rng.integers(-(2**30), 2**30, out))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_float64_equals_int64_at_the_limits(kernel: int) -> None:
+    rng = np.random.default_rng(0)
+    conv = extreme_conv(rng, 8, 512, kernel)
+    x = rng.choice([-ACTIVATION_LIMIT, ACTIVATION_LIMIT, 1], (512, 5, 6)).astype(np.int64)
+    fast = conv.sums(x, FAST)
+    assert np.abs(fast).max() > 2**40
+    assert np.array_equal(fast, conv.sums(x, DEFINITION))
+
+
+def test_order_of_summation_does_not_matter() -> None:
+    rng = np.random.default_rng(1)
+    conv = extreme_conv(rng, 8, 256, 3)
+    x = rng.integers(-ACTIVATION_LIMIT, ACTIVATION_LIMIT, (256, 4, 4))
+    expected = conv.sums(x, FAST)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(256)
+        shuffled = IntegerConv(conv.weight[:, order], conv.bias)
+        assert np.array_equal(shuffled.sums(x[order], FAST), expected)
+
+
+def test_convolution_matches_its_definition() -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.integers(-5, 6, (2, 3, 3, 3)).astype(np.int16)
+    x = rng.integers(-9, 10, (3, 4, 5))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    expected = np.zeros((2, 4, 5), np.int64)
+    for o, row, column in np.ndindex(2, 4, 5):
+        expected[o, row, column] = (weight[o] * padded[:, row : row + 3, column : column + 3]).sum() + o
+    assert np.array_equal(IntegerConv(weight, np.arange(2)).sums(x, FAST), expected)
+
+
+def test_rounding_is_half_up_for_both_signs() -> None:
+    assert shift_round(np.array([-24, -8, -1, 7, 8, 24]), 4).tolist() == [-1, 0, 0, 0, 1, 2]
+
+
+def test_rescale_clamps() -> None:
+    assert rescale(np.array([2**50, -(2**50), 4096])).tolist() == [ACTIVATION_LIMIT, -ACTIVATION_LIMIT, 1]
+
+
+def test_knots_are_met_and_interpolated_downwards() -> None:
+    knots = (np.arange(9)[:, None] * np.array([[32, -33]])).astype(np.int32)
+    assert interpolate_knots(knots, 0).tolist() == [0, 0]
+    assert interpolate_knots(knots, 64).tolist() == [64, -66]
+    assert interpolate_knots(knots, 65).tolist() == [65, -68]
+    assert interpolate_knots(knots, 255).tolist() == [255, -263]
+
+
+def test_modulation_by_one_and_zero_is_the_identity() -> None:
+    x = np.arange(-8, 8).reshape(1, 4, 4)
+    assert np.array_equal(modulate(x, np.array([4096]), np.array([0])), x)
+
+
+def test_pixel_shuffle_agrees_with_torch() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.arange(2 * 4 * 3 * 5).reshape(8, 3, 5)
+    expected = torch.nn.functional.pixel_shuffle(torch.from_numpy(x)[None], 2)[0].numpy()
+    assert np.array_equal(pixel_shuffle(x), expected)

@@ -1,0 +1,109 @@
+"""Coders: round trip, size against counted bits, refusal of bad input, damage."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentcodec.coding.rangecoder import RangeReader, RangeWriter
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.coding.tables import LARGEST_SYMBOL, LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
+from latentcodec.errors import CorruptError
+
+
+def draw(seed: int, count: int, largest_table: int = TABLES - 1) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols drawn from the distributions that code them."""
+    rng = np.random.default_rng(seed)
+    tables = rng.integers(0, largest_table + 1, count).astype(np.uint8)
+    scales = SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)
+    return tables, np.rint(rng.normal(size=count) * scales).astype(np.int32)
+
+
+def encode(tables: np.ndarray, symbols: np.ndarray) -> tuple[bytes, np.ndarray]:
+    encoder = SymbolEncoder()
+    known = encoder.code(tables, symbols)
+    return encoder.finish(), known
+
+
+def count_bits(tables: np.ndarray, symbols: np.ndarray) -> float:
+    counter = BitCounter()
+    counter.code(tables, symbols)
+    return counter.bits
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 3000))
+def test_decoder_returns_what_the_encoder_was_given(seed: int, count: int) -> None:
+    tables, symbols = draw(seed, count)
+    payload, known = encode(tables, symbols)
+    assert np.array_equal(SymbolDecoder(payload).code(tables, None), known)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=st.lists(st.tuples(st.integers(0, TABLES - 1), st.integers(-LARGEST_SYMBOL, LARGEST_SYMBOL)), max_size=60),
+)
+def test_improbable_symbols_survive_too(data: list[tuple[int, int]]) -> None:
+    tables = np.array([table for table, _ in data], np.uint8)
+    symbols = np.array([symbol for _, symbol in data], np.int32)
+    payload, known = encode(tables, symbols)
+    assert np.array_equal(SymbolDecoder(payload).code(tables, None), known)
+    assert np.array_equal(known, np.where(tables == 0, 0, symbols))
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 5000))
+def test_payload_is_within_two_bytes_of_the_information(seed: int, count: int) -> None:
+    tables, symbols = draw(seed, count, largest_table=40)
+    payload, _ = encode(tables, symbols)
+    assert len(payload) <= count_bits(tables, symbols) / 8 + 2
+
+
+def test_large_payload_is_within_half_a_percent_and_four_bytes() -> None:
+    tables, symbols = draw(7, 200_000)
+    payload, _ = encode(tables, symbols)
+    bits = count_bits(tables, symbols)
+    assert bits / 8 - 1 <= len(payload) <= bits / 8 * 1.005 + 4
+
+
+def test_symbols_of_table_zero_take_no_space() -> None:
+    tables = np.zeros(100_000, np.uint8)
+    payload, known = encode(tables, np.ones(100_000, np.int32))
+    assert payload == b""
+    assert not known.any()
+
+
+def test_symbols_beyond_the_tables_are_limited() -> None:
+    tables = np.array([5, 63], np.uint8)
+    _, known = encode(tables, np.array([-10_000, 10_000], np.int32))
+    assert known.tolist() == [-LARGEST_SYMBOL, LARGEST_SYMBOL]
+
+
+def test_payload_bytes_are_pinned() -> None:
+    tables = np.array([3, 10, 10, 20, 20, 20, 40, 40, 63], np.uint8)
+    symbols = np.array([0, 0, 1, -1, 0, 2, 5, -7, 90], np.int32)
+    assert encode(tables, symbols)[0].hex() == "efadeb07"
+
+
+def test_writer_refuses_what_no_table_holds() -> None:
+    writer = RangeWriter()
+    with pytest.raises(ValueError, match="exceeds 255"):
+        writer.write(np.array([256], np.int32), 5)
+    with pytest.raises(ValueError, match="table 64"):
+        writer.write(np.array([0], np.int32), TABLES)
+    with pytest.raises(ValueError, match="table -1"):
+        RangeReader(b"").read(1, -1)
+
+
+def test_random_bytes_decode_to_symbols_or_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    refused = 0
+    for length in range(200):
+        reader = RangeReader(rng.bytes(length))
+        try:
+            symbols = reader.read(50, int(rng.integers(1, TABLES)))
+        except CorruptError:
+            refused += 1
+            continue
+        assert np.abs(symbols).max() <= LARGEST_SYMBOL
+    assert refused < 200

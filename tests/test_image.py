@@ -1,0 +1,164 @@
+"""Picture files in and out, by the rules of latentcodec.image."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from latentcodec.errors import CorruptError, InputError
+from latentcodec.image import Picture, decode_plane, encode_plane, read_picture, to_pillow, write_picture
+
+GRADIENT = np.stack(np.broadcast_arrays(np.arange(40)[:, None] * 6, np.arange(50)[None] * 5, 128), 2).astype(np.uint8)
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF", "BMP"])
+def test_lossless_formats_arrive_unchanged(kind: str) -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT), kind))
+    assert np.array_equal(picture.pixels, GRADIENT)
+    assert picture.alpha is None
+    assert not picture.gray
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "AVIF"])
+def test_lossy_formats_arrive_nearly_unchanged(kind: str) -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT), kind, quality=95))
+    assert np.abs(picture.pixels.astype(int) - GRADIENT).mean() < 3
+
+
+def test_grayscale_is_three_equal_channels_and_written_as_grayscale() -> None:
+    plane = GRADIENT[:, :, 0]
+    picture = read_picture(file_of(Image.fromarray(plane)))
+    assert picture.gray
+    assert (picture.pixels == plane[:, :, None]).all()
+    assert to_pillow(picture).mode == "L"
+
+
+def test_one_bit_pictures_are_gray() -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT[:, :, 0] > 100)))
+    assert picture.gray
+    assert set(np.unique(picture.pixels)) == {0, 255}
+
+
+def test_sixteen_bits_become_the_upper_eight() -> None:
+    values = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    picture = read_picture(file_of(Image.fromarray(values)))
+    assert picture.gray
+    assert np.array_equal(picture.pixels[:, :, 1], values >> 8)
+
+
+def test_palette_with_transparency_has_alpha() -> None:
+    image = Image.fromarray(GRADIENT).quantize(8)
+    image.info["transparency"] = 0
+    picture = read_picture(file_of(image, transparency=0))
+    assert picture.alpha is not None
+    assert set(np.unique(picture.alpha)) == {0, 255}
+
+
+def test_alpha_is_kept_and_opaque_alpha_dropped() -> None:
+    alpha = np.full(GRADIENT.shape[:2], 255, np.uint8)
+    opaque = read_picture(file_of(Image.fromarray(np.dstack([GRADIENT, alpha]))))
+    assert opaque.alpha is None
+    alpha[3:9, 4:8] = 77
+    picture = read_picture(file_of(Image.fromarray(np.dstack([GRADIENT, alpha]))))
+    assert picture.alpha is not None
+    assert np.array_equal(picture.alpha, alpha)
+    assert to_pillow(picture).mode == "RGBA"
+
+
+def test_orientation_is_applied_and_removed() -> None:
+    image = Image.fromarray(GRADIENT)
+    exif = image.getexif()
+    exif[0x0112] = 6
+    exif[0x010E] = "a description"
+    picture = read_picture(file_of(image, "PNG", exif=exif))
+    assert np.array_equal(picture.pixels, np.rot90(GRADIENT, -1))
+    written = Image.open(io.BytesIO(write_picture(picture, ".png")))
+    assert 0x0112 not in written.getexif()
+    assert written.getexif()[0x010E] == "a description"
+
+
+def test_cmyk_becomes_rgb() -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT).convert("CMYK"), "TIFF"))
+    assert np.abs(picture.pixels.astype(int) - GRADIENT).max() <= 2
+
+
+def swapping_profile() -> bytes:
+    """A profile whose colours differ from sRGB: Lab would need 3 other channels, so use linear light XYZ-like gamma."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_profile_is_converted_away_or_kept() -> None:
+    data = file_of(Image.fromarray(GRADIENT), icc_profile=swapping_profile())
+    converted = read_picture(data)
+    assert converted.icc is None
+    assert np.abs(converted.pixels.astype(int) - GRADIENT).max() <= 1
+    kept = read_picture(data, keep_icc=True)
+    assert kept.icc == swapping_profile()
+    assert Image.open(io.BytesIO(write_picture(kept, ".png"))).info["icc_profile"] == kept.icc
+
+
+def test_broken_profile_is_ignored() -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT), icc_profile=b"not a profile" * 20))
+    assert np.array_equal(picture.pixels, GRADIENT)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (16384, 1)])
+def test_extreme_shapes_are_read(size: tuple[int, int]) -> None:
+    assert read_picture(file_of(Image.new("RGB", size))).size == size
+
+
+def test_unusable_inputs_are_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    truncated = file_of(Image.fromarray(GRADIENT))[:-30]
+    cases: list[tuple[Path | bytes, str]] = [
+        (tmp_path / "none.png", "no such file"),
+        (tmp_path / "text.png", "not an image file"),
+        (b"", "not an image file"),
+        (truncated, "standard input"),
+        (file_of(Image.new("RGB", (16385, 1))), "16385x1"),
+        (file_of(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"), "floating-point"),
+        (tmp_path, "directory"),
+    ]
+    for source, message in cases:
+        with pytest.raises(InputError, match=message) as caught:
+            read_picture(source)
+        assert "\n" not in str(caught.value)
+
+
+def test_formats_without_alpha_say_so() -> None:
+    picture = Picture(GRADIENT, alpha=np.zeros(GRADIENT.shape[:2], np.uint8))
+    with pytest.raises(InputError, match="alpha"):
+        write_picture(picture, ".jpg")
+    with pytest.raises(InputError, match="unknown image format"):
+        write_picture(picture, ".xyz")
+    with pytest.raises(InputError, match="unknown image format"):
+        write_picture(picture, "")
+
+
+def test_pictures_of_the_wrong_kind_are_refused() -> None:
+    with pytest.raises(InputError, match="uint8"):
+        Picture(GRADIENT.astype(np.float32))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="uint8"):
+        Picture(GRADIENT[:, :, 0])
+    with pytest.raises(InputError, match="alpha"):
+        Picture(GRADIENT, alpha=np.zeros((3, 3), np.uint8))
+
+
+def test_planes_round_trip_and_damage_is_noticed() -> None:
+    plane = np.random.default_rng(0).integers(0, 256, (33, 21)).astype(np.uint8)
+    data = encode_plane(plane)
+    assert np.array_equal(decode_plane(data, (21, 33)), plane)
+    with pytest.raises(CorruptError, match="21"):
+        decode_plane(data, (22, 33))
+    with pytest.raises(CorruptError, match="cannot be read"):
+        decode_plane(data[: len(data) // 2], (21, 33))
+    with pytest.raises(CorruptError, match="cannot be read"):
+        decode_plane(b"no picture", (21, 33))
