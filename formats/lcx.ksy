@@ -1,5 +1,5 @@
 meta:
-  id: lcx_kaitai
+  id: lcx
   title: lcodec picture (.lcx), version 1
   file-extension: lcx
   license: BSD-3-Clause

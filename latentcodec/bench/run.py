@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from latentcodec.api import decode, encode_picture
-from latentcodec.image import read_picture
 from latentcodec.bench.scorer import Scorer
+from latentcodec.image import read_picture
 from latentcodec.rate import Quality, budget_bytes, parse_target
 
 SUFFIXES = {".png", ".ppm", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".avif"}

@@ -13,9 +13,9 @@ class Scorer:
     """PSNR (dB), LPIPS-Alex and DISTS of uint8 pictures [H, W, 3]. Needs lpips-alex, lpips-vgg and dists fetched."""
 
     def __init__(self) -> None:
-        self._lpips = load_lpips(store.load("lpips-alex"), AlexNet())
-        channel_weights = store.load("dists")
-        self._dists = load_dists(store.load("lpips-vgg"), channel_weights["alpha"], channel_weights["beta"])
+        self._lpips = load_lpips(store.load("lpips-alex").tensors, AlexNet())
+        channel_weights = store.load("dists").tensors
+        self._dists = load_dists(store.load("lpips-vgg").tensors, channel_weights["alpha"], channel_weights["beta"])
 
     @torch.inference_mode()
     def score(self, original: Pixels, decoded: Pixels) -> dict[str, float]:

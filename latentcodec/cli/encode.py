@@ -13,7 +13,7 @@ from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_outpu
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output.")
 @click.option("-q", "--target", "target_text", default="50", show_default=True, metavar="TARGET",
-              help="0.05bpp, 20kB or 2048B: a budget for the whole file, never exceeded. 0 to 100: a quality.")  # fmt: skip
+              help="0.05bpp, 20kB or 2048B: a budget for the file, never exceeded; 0 to 100: a quality.")  # fmt: skip
 @click.option("--method", default=None, help="Coding method.  (default: stablecodec)")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")

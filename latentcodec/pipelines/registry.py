@@ -75,4 +75,4 @@ def pipeline(method: Method, device: str = "auto") -> Pipeline:
     """The method's pipeline with its weights loaded and verified; kept for further pictures."""
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
-    return StableCodecPipeline(store.load(method.weights), fingerprint_of(method.weights), resolve_device(device))
+    return StableCodecPipeline(store.load(method.weights), resolve_device(device))

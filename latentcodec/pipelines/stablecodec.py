@@ -28,6 +28,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
 from latentcodec.pipelines.search import HIGHEST_RATE, fill_budget
 from latentcodec.rate import Quality
+from latentcodec.weights.store import Weights
 
 # ln(bpp) at rate 0 and its slope per rate step, averaged over the validation photographs: where a search begins.
 _LOG_BPP = (np.log(0.005), np.log(70) / RATE_STEPS)
@@ -38,11 +39,13 @@ class StableCodecPipeline:
 
     codec_id = 2
 
-    def __init__(self, tensors: dict[str, Tensor], fingerprint: int, device: torch.device, exact: bool = False):
-        self.fingerprint = fingerprint
+    def __init__(self, weights: Weights, device: torch.device):
+        self.fingerprint = weights.fingerprint
         self._device = device
-        self._precision = torch.float32 if exact else _fast_dtype(device)
-        self._codec = _load(tensors, device, self._precision)
+        self._precision = _fast_dtype(device)
+        config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
+        tensors = weights.tensors
+        self._codec = _load(tensors, config, device)
         integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
         self._entropy = IntegerEntropy({k: v.numpy() for k, v in integers.items()})
 
@@ -126,10 +129,10 @@ def dead_zone_rounding(dead_zone: float) -> Quantiser:
     return quantise
 
 
-def _load(tensors: dict[str, Tensor], device: torch.device, dtype: torch.dtype) -> StableCodec:
+def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.device) -> StableCodec:
     """Networks with the float tensors; the float entropy networks of the decoder side stay unused. Strict."""
     with torch.device("meta"):
-        codec = StableCodec(StableCodecConfig())
+        codec = StableCodec(config)
     floats = {k: v.to(torch.float32) for k, v in tensors.items() if not k.startswith(INTEGER_PREFIX)}
     result = codec.load_state_dict(floats, strict=False, assign=True)
     missing = [k for k in result.missing_keys if not k.startswith(DECODER_ENTROPY)]

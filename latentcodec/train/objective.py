@@ -18,8 +18,8 @@ class Distortion(nn.Module):
     def __init__(self, weights: LossWeights):
         super().__init__()
         self.weights = weights
-        self.alex = load_lpips(store.load("lpips-alex"), AlexNet()) if weights.lpips_alex else None
-        self.vgg = load_lpips(store.load("lpips-vgg"), VGG16(VGG_DEPTH)) if weights.vgg else None
+        self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
+        self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16(VGG_DEPTH)) if weights.vgg else None
 
     def forward(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Pictures [B, 3, H, W] -> ([B], {term: mean})."""

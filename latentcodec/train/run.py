@@ -41,5 +41,5 @@ def export_stage(stage: Stage, runs: Path, path: Path) -> str:
     weights = load_average(runs / stage.name)
     codec = StableCodec(StableCodecConfig())
     codec.load_state_dict({k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")})
-    store.write_tensors(export(codec), path)
+    store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
     return store.sha256_of(path)

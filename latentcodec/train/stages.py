@@ -61,7 +61,7 @@ STAGES = {
             crop=256,
             learning_rate=3e-4,
             loss=LossWeights(l1=1.0, mse=20.0, lpips_alex=0.5, vgg=0.5),
-            rate_weights=(8.0, 0.2),
+            rate_weights=(8.0, 0.3),
         ),
     )
 }

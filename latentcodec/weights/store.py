@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BUNDLED = Path(__file__).parent / "bundled"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of one file on the CPU, its metadata, and its fingerprint: the leading two bytes of its SHA-256."""
+
+    tensors: "dict[str, Tensor]"
+    metadata: dict[str, str]
+    fingerprint: int
 
 
 def cache_folder() -> Path:
@@ -50,18 +60,19 @@ def verify(name: str) -> Path:
     return path
 
 
-def load(name: str) -> "dict[str, Tensor]":
-    """Verified tensors of one row."""
-    return read_tensors(verify(name))
+def load(name: str) -> Weights:
+    """Verified weights of one row."""
+    return read_weights(verify(name))
 
 
-def read_tensors(path: Path) -> "dict[str, Tensor]":
-    """Tensors of a safetensors file on the CPU. Raises WeightsError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def read_weights(path: Path) -> Weights:
+    """A safetensors file as it is, whatever its hash. Raises WeightsError."""
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+            return Weights(tensors, file.metadata() or {}, int(sha256_of(path)[:4], 16))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
 
@@ -73,6 +84,7 @@ def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata)
+    partial.chmod(0o644)  # save_file leaves it private to its owner
     partial.replace(path)
 
 

@@ -11,5 +11,5 @@ const source = readFileSync(join(__dirname, "..", "..", "formats", "lcx.ksy"));
 const digest = createHash("sha256").update(source).digest("hex");
 const head = `# SHA-256 of formats/lcx.ksy: ${digest}\n# ruff: noqa\n# fmt: off\n`;
 compiler.compile("python", yaml.load(source.toString()), null, false).then((files) => {
-  writeFileSync(join(__dirname, "lcx_kaitai.py"), head + files["lcx_kaitai.py"]);
+  writeFileSync(join(__dirname, "lcx_kaitai.py"), head + files["lcx.py"]);
 });

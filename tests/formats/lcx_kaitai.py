@@ -1,4 +1,4 @@
-# SHA-256 of formats/lcx.ksy: d563ec2889e2b071a11e9ac910d054dd358269c64fd910fef644b6f7ca46c9ff
+# SHA-256 of formats/lcx.ksy: 370e79ce138847d22f3ed680d85f36d1d26647aa151f8da686053c7c52eff551
 # ruff: noqa
 # fmt: off
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
@@ -11,7 +11,7 @@ from kaitaistruct import KaitaiStruct, KaitaiStream, BytesIO
 if getattr(kaitaistruct, 'API_VERSION', (0, 9)) < (0, 11):
     raise Exception("Incompatible Kaitai Struct Python API: 0.11 or later is required, but you have %s" % (kaitaistruct.__version__))
 
-class LcxKaitai(KaitaiStruct):
+class Lcx(KaitaiStruct):
     """The container of an .lcx file, as container.md defines it. Bits are numbered from the most significant one.
     The checksum, limits and repeated tags are not checked here; the payload belongs to the codec.
     
@@ -19,7 +19,7 @@ class LcxKaitai(KaitaiStruct):
        container.md
     """
     def __init__(self, _io, _parent=None, _root=None):
-        super(LcxKaitai, self).__init__(_io)
+        super(Lcx, self).__init__(_io)
         self._parent = _parent
         self._root = _root or self
         self._read()
@@ -44,7 +44,7 @@ class LcxKaitai(KaitaiStruct):
             self.chunks = []
             i = 0
             while True:
-                _ = LcxKaitai.Chunk(self._io, self, self._root)
+                _ = Lcx.Chunk(self._io, self, self._root)
                 self.chunks.append(_)
                 if _.tag == 0:
                     break
@@ -65,7 +65,7 @@ class LcxKaitai(KaitaiStruct):
 
     class Chunk(KaitaiStruct):
         def __init__(self, _io, _parent=None, _root=None):
-            super(LcxKaitai.Chunk, self).__init__(_io)
+            super(Lcx.Chunk, self).__init__(_io)
             self._parent = _parent
             self._root = _root
             self._read()
@@ -74,7 +74,7 @@ class LcxKaitai(KaitaiStruct):
             self.tag = self._io.read_u1()
             if self.tag != 0:
                 pass
-                self.length = LcxKaitai.Leb128(self._io, self, self._root)
+                self.length = Lcx.Leb128(self._io, self, self._root)
 
             if self.tag != 0:
                 pass
@@ -96,7 +96,7 @@ class LcxKaitai(KaitaiStruct):
     class Leb128(KaitaiStruct):
         """Unsigned, seven bits a byte, lowest first; at most four bytes."""
         def __init__(self, _io, _parent=None, _root=None):
-            super(LcxKaitai.Leb128, self).__init__(_io)
+            super(Lcx.Leb128, self).__init__(_io)
             self._parent = _parent
             self._root = _root
             self._read()

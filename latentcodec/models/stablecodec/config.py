@@ -1,7 +1,10 @@
-"""Sizes of a StableCodec model. The mini scale is the default."""
+"""Sizes of a StableCodec model. The mini scale is the default; a weights file carries its own as JSON."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
 
 
@@ -21,6 +24,25 @@ class StableCodecConfig:
     context_width: int = 192
     embedding: int = 64
     alpha_bar: float = 0.5
+
+    def to_json(self) -> str:
+        """One line, as it stands in the metadata of a weights file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "StableCodecConfig":
+        """Inverse of `to_json`. Raises WeightsError."""
+        try:
+            values = json.loads(text)
+            inner = AutoencoderConfig(**_with_tuples(values.pop("autoencoder")))
+            return cls(autoencoder=inner, **_with_tuples(values))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where the dataclasses have tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 Y_STRIDE = 32
