@@ -13,7 +13,7 @@ doc-ref: container.md
 seq:
   - id: magic
     type: b12
-    valid: 0x8cd
+    valid: 0x9cd
   - id: version
     type: b4
     valid: 1

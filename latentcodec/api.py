@@ -11,7 +11,7 @@ from latentcodec.errors import BudgetError
 from latentcodec.image import Picture, Pixels, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
 from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget
-from latentcodec.pipelines.registry import DEFAULT_METHOD, check_fingerprint, method_named, method_of, pipeline
+from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, method_of, pipeline, weights_of
 from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes
 
 
@@ -42,7 +42,7 @@ def encode_picture(
     chunks = _chunks_of(picture)
     overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
     chosen = method_named(method)
-    codec = pipeline(chosen, device)
+    codec = pipeline(chosen, chosen.weights[0], device)
     if isinstance(target, Quality):
         encoded = codec.encode(picture.pixels, target)
     else:
@@ -73,13 +73,13 @@ def decode(data: bytes, *, device: str = "auto", limits: Limits = DEFAULT_LIMITS
     """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError."""
     parsed = inspect(data, limits=limits)
     method = method_of(parsed.codec)
-    check_fingerprint(method, parsed.weights)
+    weights = weights_of(method, parsed.weights)
     size = parsed.width, parsed.height
     alpha = parsed.chunk(Tag.ALPHA)
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     picture = Picture(
-        pixels=pipeline(method, device).decode(encoded, size),
+        pixels=pipeline(method, weights, device).decode(encoded, size),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

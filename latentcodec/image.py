@@ -10,7 +10,7 @@ Everything becomes 8-bit sRGB, on purpose and by these rules:
 | CMYK, Lab, YCbCr | RGB, through the embedded profile if there is one |
 | alpha (also as a transparent colour) | kept as its own plane; dropped if it is opaque everywhere |
 | EXIF orientation | applied to the pixels |
-| ICC profile | pixels converted to sRGB, unless the caller keeps the profile |
+| ICC profile | pixels converted to sRGB; RGB and gray pictures may keep it instead |
 """
 
 import io
@@ -27,6 +27,8 @@ from latentcodec.errors import CorruptError, InputError
 Pixels = npt.NDArray[np.uint8]
 MAX_SIDE = 1 << 14
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_PROFILE_STAYS = ("RGB", "RGBA", "P", "L", "LA")
+_EXIF_PREFIX = b"Exif\0\0"  # that of a JPEG segment, not part of the data
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _picture(image: Image.Image, keep_icc: bool) -> Picture:
     if max(image.size) > MAX_SIDE:
         raise InputError(f"the picture is {image.width}x{image.height}; sides of 1 to {MAX_SIDE} are supported")
     icc, exif, xmp = image.info.get("icc_profile"), image.getexif(), image.info.get("xmp")
+    keep_icc = keep_icc and image.mode in _PROFILE_STAYS  # elsewhere the pixels leave the profile's colour space
     upright = ImageOps.exif_transpose(image)
     exif.pop(0x0112, None)  # orientation: it is in the pixels now
     gray = upright.mode in ("1", "L", "LA", "La", *_SIXTEEN_BIT)
@@ -90,7 +93,7 @@ def _picture(image: Image.Image, keep_icc: bool) -> Picture:
         alpha=alpha,
         gray=gray,
         icc=icc if keep_icc else None,
-        exif=exif.tobytes() if len(exif) else None,
+        exif=exif.tobytes().removeprefix(_EXIF_PREFIX) if len(exif) else None,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
     )
 
@@ -133,7 +136,8 @@ def write_picture(picture: Picture, suffix: str) -> bytes:
     if suffix.lower() not in formats or formats[suffix.lower()] not in Image.SAVE:
         raise InputError(f"cannot write {suffix or 'files without a suffix'}: unknown image format")
     kind = formats[suffix.lower()]
-    extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", picture.exif), ("xmp", picture.xmp)) if v}
+    exif = None if picture.exif is None else _EXIF_PREFIX + picture.exif
+    extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", exif), ("xmp", picture.xmp)) if v}
     if kind in ("PPM", "JPEG", "BMP") and picture.alpha is not None:
         raise InputError(f"{suffix} cannot hold the picture's alpha channel; write .png or .webp")
     out = io.BytesIO()
@@ -155,7 +159,9 @@ def to_pillow(picture: Picture) -> Image.Image:
 
 
 def encode_plane(plane: Pixels) -> bytes:
-    """One plane uint8 [H, W] -> lossless WebP."""
+    """One plane uint8 [H, W] -> lossless WebP. Raises InputError for a side of MAX_SIDE, which WebP cannot hold."""
+    if max(plane.shape) >= MAX_SIDE:
+        raise InputError(f"an alpha channel is limited to {MAX_SIDE - 1} pixels on a side")
     out = io.BytesIO()
     Image.fromarray(plane).convert("RGB").save(out, "WEBP", lossless=True, quality=100, method=6)
     return out.getvalue()

@@ -84,6 +84,6 @@ def read_header(data: bytes) -> dict[str, int]:
 
 
 def _checksum(head: bytes, body: bytes) -> bytes:
-    """CRC-16/XMODEM with initial value 0xFFFF, over head, two zero bytes and body."""
+    """CRC-16/IBM-3740, over head, two zero bytes and body."""
     crc = binascii.crc_hqx(body, binascii.crc_hqx(head + bytes(CHECKSUM_BYTES), 0xFFFF))
     return crc.to_bytes(CHECKSUM_BYTES, "big")

@@ -2,12 +2,12 @@
 
 from latentcodec.container.fields import BitField, size_bytes
 
-MAGIC = 0x8CD
+MAGIC = 0x9CD
 VERSION = 1
 MAX_SIDE = 1 << 14
 
 HEADER = (
-    BitField("magic", 12, "always 0x8CD"),
+    BitField("magic", 12, "always 0x9CD"),
     BitField("version", 4, "format version, 1"),
     BitField("codec", 3, "method: 1 overfit, 2 stablecodec, 3 sodec"),
     BitField("has_chunks", 1, "1: chunks follow the header"),

@@ -83,16 +83,25 @@ class LPIPS(nn.Module):
         total = a.new_zeros(a.shape[0])
         pairs = zip(self.network(self._normalise(a)), self.network(self._normalise(b)), self.heads, strict=True)
         for fa, fb, head in pairs:
-            difference = (_unit(fa.float()) - _unit(fb.float())).square()
-            total = total + (difference * head[:, None, None]).sum(1).mean((1, 2))
+            total = total + _unit_distance(fa, fb, head).mean(1)
         return total
 
     def _normalise(self, x: Tensor) -> Tensor:
         return (x * 2 - 1 - self.shift) / self.spread
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+def _unit_distance(a: Tensor, b: Tensor, head: Tensor) -> Tensor:
+    """Features [B, C, h, w] -> sum over channels of head * (a/|a| - b/|b|)^2, float32 [B, h * w].
+
+    The square is expanded into three products over channels, which makes every pass over the features a plain
+    multiplication or a matrix product: several times faster than normalising them first, in training above all.
+    """
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = (x.float().permute(0, 2, 3, 1).flatten(1, 2) for x in (a, b))
+        weights = torch.stack([head, torch.ones_like(head)], dim=1)
+        (aa, norm_a), (bb, norm_b) = ((x.square() @ weights).unbind(-1) for x in (a, b))
+        norm_a, norm_b = norm_a + 1e-12, norm_b + 1e-12
+        return aa / norm_a + bb / norm_b - 2 * ((a * b) @ head) * (norm_a * norm_b).rsqrt()
 
 
 class DISTS(nn.Module):

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """A coding method as users name it, and the weights that new files are written with."""
+    """A coding method as users name it, and its weights: the first row writes new files, all of them read."""
 
     name: str
     codec_id: int
-    weights: str
+    weights: tuple[str, ...]
 
 
-METHODS = (Method("stablecodec", 2, "stablecodec-mini"),)
+METHODS = (Method("stablecodec", 2, ("stablecodec-mini",)),)
 DEFAULT_METHOD = "stablecodec"
 
 
@@ -47,13 +47,15 @@ def fingerprint_of(weights: str) -> int:
     return int(row(weights).sha256[:4], 16)
 
 
-def check_fingerprint(method: Method, stored: int) -> None:
-    """Raises WeightsError unless the file was written with the weights that this program has."""
-    expected = fingerprint_of(method.weights)
-    if stored != expected:
+def weights_of(method: Method, fingerprint: int) -> str:
+    """The row that a file was written with. Raises WeightsError if this program has none with that fingerprint."""
+    known = {fingerprint_of(name): name for name in method.weights}
+    if fingerprint not in known:
+        have = ", ".join(f"{value:04x}" for value in known)
         raise WeightsError(
-            f"the file needs {method.name} weights with fingerprint {stored:04x}; this program has {expected:04x}"
+            f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have}"
         )
+    return known[fingerprint]
 
 
 def resolve_device(device: str) -> "torch.device":
@@ -71,8 +73,9 @@ def resolve_device(device: str) -> "torch.device":
 
 
 @cache
-def pipeline(method: Method, device: str = "auto") -> Pipeline:
-    """The method's pipeline with its weights loaded and verified; kept for further pictures."""
+def pipeline(method: Method, weights: str, device: str = "auto") -> Pipeline:
+    """The method's pipeline with these weights loaded and verified; kept for further pictures."""
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
-    return StableCodecPipeline(store.load(method.weights), resolve_device(device))
+    assert method.name == "stablecodec"
+    return StableCodecPipeline(store.load(weights), resolve_device(device))

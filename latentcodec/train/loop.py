@@ -79,7 +79,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.task.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [p for p in self.task.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(parameters, self.stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(
+            parameters, self.stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True
+        )
         self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -144,11 +146,8 @@ class Trainer:
     def _update_average(self) -> None:
         """Exponential moving average of every floating-point tensor, with a short memory at the start."""
         decay = min(self.stage.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.task.model.state_dict().items():
-            if value.is_floating_point():
-                self.average[name].lerp_(value, 1 - decay)
-            else:
-                self.average[name].copy_(value)
+        state = self.task.model.state_dict()
+        torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - decay)
 
     def _log(self, log: Any, recent: list[dict[str, float]], seconds: float) -> None:
         names = sorted({name for row in recent for name in row})

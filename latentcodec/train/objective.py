@@ -8,7 +8,7 @@ from latentcodec.metrics.perceptual import VGG16, AlexNet, load_lpips
 from latentcodec.train.stages import LossWeights
 from latentcodec.weights import store
 
-VGG_CROP = 128
+VGG_CROP = 96
 VGG_DEPTH = 3
 
 

@@ -58,9 +58,9 @@ STAGES = {
             start="latent",
             steps=6000,
             batch=8,
-            crop=256,
-            learning_rate=3e-4,
-            loss=LossWeights(l1=1.0, mse=20.0, lpips_alex=0.5, vgg=0.5),
+            crop=192,
+            learning_rate=6e-4,
+            loss=LossWeights(l1=1.0, mse=30.0, lpips_alex=0.5),
             rate_weights=(8.0, 0.3),
         ),
     )

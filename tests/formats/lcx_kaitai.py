@@ -1,4 +1,4 @@
-# SHA-256 of formats/lcx.ksy: 370e79ce138847d22f3ed680d85f36d1d26647aa151f8da686053c7c52eff551
+# SHA-256 of formats/lcx.ksy: 3fd89f33156c86b50f5003cf54639bb6aa0ec394255a28d41bb4df56f37794a7
 # ruff: noqa
 # fmt: off
 # This is a generated file! Please edit source .ksy file and use kaitai-struct-compiler to rebuild
@@ -26,8 +26,8 @@ class Lcx(KaitaiStruct):
 
     def _read(self):
         self.magic = self._io.read_bits_int_be(12)
-        if not self.magic == 2253:
-            raise kaitaistruct.ValidationNotEqualError(2253, self.magic, self._io, u"/seq/0")
+        if not self.magic == 2509:
+            raise kaitaistruct.ValidationNotEqualError(2509, self.magic, self._io, u"/seq/0")
         self.version = self._io.read_bits_int_be(4)
         if not self.version == 1:
             raise kaitaistruct.ValidationNotEqualError(1, self.version, self._io, u"/seq/1")

@@ -26,7 +26,7 @@ def read_container(data: bytes) -> dict:
     def field(offset, size):
         return bits >> (96 - offset - size) & ((1 << size) - 1)
 
-    assert data[:2] == b"\x8c\xd1"
+    assert data[:2] == b"\x9c\xd1"
     assert field(80, 16) == crc16(data[:10] + b"\0\0" + data[12:])
     at, chunks = 12, {}
     while field(19, 1) and data[at]:
@@ -125,7 +125,9 @@ def limit(x):
 
 def each(function, *grids):
     """Function of corresponding elements of [C][H][W]."""
-    return [[[function(*v) for v in zip(*r, strict=True)] for r in zip(*c, strict=True)] for c in zip(*grids, strict=True)]
+    return [
+        [[function(*v) for v in zip(*r, strict=True)] for r in zip(*c, strict=True)] for c in zip(*grids, strict=True)
+    ]
 
 
 def relu(x):
@@ -219,7 +221,8 @@ class StableCodecLatents:
             for row in range(phase // 2, height, 2)
             for column in range(phase % 2, width, 2)
         ]
-        symbols = decoder.group([table(out[m + c][r][j], 20) for c, r, j in places])
+        offset = at_rate(self.tensors["offset"], self.q)
+        symbols = decoder.group([table(out[m + c][r][j] + (offset[c] << 12), 20) for c, r, j in places])
         for (c, r, j), symbol in zip(places, symbols, strict=True):
             y[c][r][j] = 16 * symbol + clamp(round_shift(out[c][r][j], 16), -16384, 16384)
 

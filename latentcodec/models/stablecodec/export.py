@@ -30,6 +30,8 @@ def export_entropy(model: EntropyModel) -> dict[str, Tensor]:
     for number, step in enumerate(model.steps):
         assert isinstance(step, ContextStep)
         arrays |= {f"step{number}.{name}": value for name, value in _step(step).items()}
+    # Before the first step nothing is known: its layer for known symbols is never used.
+    arrays = {name: value for name, value in arrays.items() if not name.startswith("step0.known.")}
     for name in ("prior", "offset"):
         arrays[name] = _fixed(getattr(model, name).values, ACTIVATION_BITS).to(torch.int32)
     return arrays

@@ -63,7 +63,7 @@ class IntegerEntropy:
         self._arrays = arrays
         self._arithmetic = arithmetic
         self.z_channels: int = arrays["prior"].shape[1]
-        self.y_channels: int = arrays["step0.known.weight"].shape[1]
+        self.y_channels: int = arrays["offset"].shape[1]
 
     def code(
         self,

@@ -1,0 +1,236 @@
+"""Commands as a user types them: outputs, exit codes, one-line errors, files whole or not at all."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentcodec.cli.main import main
+
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+Lcodec = Callable[..., Outcome]
+
+
+@pytest.fixture
+def lcodec(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Lcodec:
+    """Run the command line in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["lcodec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(leaving.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A small picture, for tests that are not about pictures."""
+    path = tmp_path / "small.png"
+    Image.open(PHOTO).resize((120, 80)).save(path)
+    return path
+
+
+def test_the_main_job(lcodec: Lcodec) -> None:
+    encoded = lcodec("encode", PHOTO, "-q", "0.05bpp", "-o", "photo.lcx")
+    size = Path("photo.lcx").stat().st_size
+    assert encoded == Outcome(0, "", f"{PHOTO} -> photo.lcx: 600x400, {size} bytes, {8 * size / 240_000:.4f} bpp\n")
+    assert 0.97 * 1500 <= size <= 1500
+    assert lcodec("decode", "photo.lcx", "-o", "photo.png") == Outcome(0, "", "photo.lcx -> photo.png: 600x400\n")
+    decoded, original = np.asarray(Image.open("photo.png"), float), np.asarray(Image.open(PHOTO), float)
+    assert decoded.shape == original.shape
+    assert np.sqrt(np.mean((decoded - original) ** 2)) < 35
+
+
+def test_info_prints_every_field_in_order(lcodec: Lcodec, small: Path) -> None:
+    lcodec("encode", small, "-q", "30", "-o", "a.lcx", "--quiet")
+    shown = lcodec("info", "a.lcx")
+    names = [line.split()[0] for line in shown.out.splitlines()]
+    assert names == [
+        "file", "bytes", "bpp", "magic", "version", "codec", "has_chunks", "width", "height", "rate", "weights",
+        "symbols", "checksum", "header_bytes", "chunk_bytes", "payload_bytes", "chunks",
+    ]  # fmt: skip
+    figures = json.loads(lcodec("info", "--json", "a.lcx").out)
+    assert figures["width"] == 120
+    assert figures["height"] == 80
+    assert figures["codec"] == "2 (stablecodec)"
+    assert figures["bytes"] == Path("a.lcx").stat().st_size == 12 + figures["payload_bytes"]
+
+
+def test_names_are_derived_and_folders_filled(lcodec: Lcodec, small: Path, tmp_path: Path) -> None:
+    assert lcodec("encode", small).code == 0
+    assert (tmp_path / "small.lcx").exists()
+    Image.open(small).save(tmp_path / "other.jpg")
+    assert lcodec("encode", small, tmp_path / "other.jpg", "-o", "out/").code == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["other.lcx", "small.lcx"]
+    assert lcodec("decode", "out/other.lcx", "out/small.lcx", "-o", "out", "--format", "webp").code == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["other.lcx", "other.webp", "small.lcx", "small.webp"]
+
+
+def test_same_picture_gives_the_same_file(lcodec: Lcodec, small: Path) -> None:
+    lcodec("encode", small, "-o", "a.lcx")
+    lcodec("encode", small, "-o", "b.lcx")
+    assert Path("a.lcx").read_bytes() == Path("b.lcx").read_bytes()
+
+
+def test_existing_files_are_overwritten_unless_told_not_to(lcodec: Lcodec, small: Path) -> None:
+    Path("a.lcx").write_text("precious")
+    kept = lcodec("encode", small, "-o", "a.lcx", "-n")
+    assert kept == Outcome(3, "", "lcodec: a.lcx exists, not overwritten\n")
+    assert Path("a.lcx").read_text() == "precious"
+    assert lcodec("encode", small, "-o", "a.lcx").code == 0
+    assert Path("a.lcx").read_bytes()[:2] == b"\x9c\xd1"
+
+
+def test_json_is_one_object_per_file(lcodec: Lcodec, small: Path) -> None:
+    shown = lcodec("encode", small, "--json", "-q", "20")
+    figures = json.loads(shown.out)
+    assert shown.err == ""
+    assert figures["bytes"] == Path("small.lcx").stat().st_size
+    assert 0 <= figures["bytes"] - figures["information_bytes"] <= 14
+
+
+def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
+    sizes = []
+    for quality in ("0", "25", "50", "75", "100"):
+        lcodec("encode", small, "-q", quality, "-o", "a.lcx")
+        sizes.append(Path("a.lcx").stat().st_size)
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 5 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["encode", "none.png"], 4, "none.png: no such file"),
+        (["encode", "text.png"], 4, "text.png: not an image file that Pillow can read"),
+        (["encode", "small.png", "-q", "fast"], 4, "cannot read the target 'fast'; write 0.05bpp, 20kB, 2048B or a "
+                                                   "quality from 0 to 100"),
+        (["encode", "small.png", "-q", "101"], 4, "quality 101 is not in 0..100; for bytes write 101B"),
+        (["encode", "small.png", "-q", "0bpp"], 4, "a budget of zero cannot be met"),
+        (["encode", "small.png", "--method", "magic"], 4, "small.png: no method called 'magic'; there is stablecodec"),
+        (["encode", "small.png", "-o", "no/such/folder.lcx"], 4, "small.png: no/such/folder.lcx: No such file or directory"),
+        (["encode", "small.png", "text.png", "-o", "text.png"], 4, "text.png: several inputs need a folder for their "
+                                                                   "outputs"),
+        (["encode", "small.png", "small.png", "-o", "-"], 4, "only one file fits on standard output"),
+        (["decode", "none.lcx"], 4, "none.lcx: No such file or directory"),
+        (["decode", "text.png"], 5, "text.png: not an lcodec file"),
+        (["decode", "damaged.lcx"], 5, "damaged.lcx: the checksum does not match: the file is damaged or cut short"),
+        (["decode", "good.lcx", "--max-pixels", "99"], 5, "good.lcx: 120x80 exceeds the limit of 99 pixels"),
+        (["decode", "good.lcx", "-o", "a.xyz"], 4, "good.lcx: cannot write .xyz: unknown image format"),
+        (["info", "text.png"], 5, "not an lcodec file"),
+        (["weights", "verify", "nothing"], 6, "no weights called 'nothing'; see 'lcodec weights list'"),
+    ],
+)  # fmt: skip
+def test_errors_are_one_line_and_leave_nothing(
+    lcodec: Lcodec, small: Path, arguments: list[str], code: int, message: str
+) -> None:
+    Path("text.png").write_text("no picture")
+    lcodec("encode", small, "-o", "good.lcx")
+    damaged = bytearray(Path("good.lcx").read_bytes())
+    damaged[-1] ^= 1
+    Path("damaged.lcx").write_bytes(damaged)
+    before = sorted(Path().iterdir())
+    outcome = lcodec(*arguments)
+    assert outcome == Outcome(code, "", f"lcodec: {message}\n")
+    assert sorted(Path().iterdir()) == before
+
+
+def test_unreachable_budget_names_the_range_and_best_effort_clamps(lcodec: Lcodec, small: Path) -> None:
+    refused = lcodec("encode", small, "-q", "12B")
+    assert refused.code == 7
+    assert "12 bytes (0.0100 bpp) is out of reach for this picture: it takes" in refused.err
+    assert not Path("small.lcx").exists()
+    assert lcodec("encode", small, "-q", "12B", "--best-effort").code == 0
+    smallest = Path("small.lcx").stat().st_size
+    assert f"it takes {smallest} to" in refused.err
+
+
+def test_wrong_weights_are_named(lcodec: Lcodec, small: Path) -> None:
+    import dataclasses
+
+    from latentcodec.container import file as container
+
+    lcodec("encode", small, "-o", "a.lcx")
+    parsed = container.read(Path("a.lcx").read_bytes())
+    other = dataclasses.replace(parsed, weights=parsed.weights ^ 1)
+    Path("a.lcx").write_bytes(container.write(other))
+    outcome = lcodec("decode", "a.lcx")
+    assert outcome.code == 6
+    assert f"fingerprint {other.weights:04x}; this program has {parsed.weights:04x}" in outcome.err
+
+
+def test_good_files_are_done_although_others_fail(lcodec: Lcodec, small: Path) -> None:
+    Path("text.png").write_text("no picture")
+    outcome = lcodec("encode", "text.png", small, "-o", "out/")
+    assert outcome.code == 4
+    assert "small.lcx" in outcome.err
+    assert [p.name for p in Path("out").iterdir()] == ["small.lcx"]
+
+
+def test_metadata_is_announced_when_left_out(lcodec: Lcodec, small: Path) -> None:
+    with Image.open(small) as image:
+        exif = image.getexif()
+        exif[0x010E] = "description"
+        image.save("tagged.png", exif=exif)
+    left = lcodec("encode", "tagged.png", "-o", "a.lcx")
+    assert "bytes of EXIF/XMP left out (--keep-metadata stores them)" in left.err
+    kept = lcodec("encode", "tagged.png", "-o", "b.lcx", "--keep-metadata")
+    assert "left out" not in kept.err
+    lcodec("decode", "b.lcx", "-o", "b.png")
+    with Image.open("b.png") as decoded:
+        assert decoded.getexif()[0x010E] == "description"
+
+
+def test_standard_streams(small: Path) -> None:
+    command = [sys.executable, "-m", "latentcodec"]
+    encoded = subprocess.run(
+        [*command, "encode", "-", "-q", "300B"], input=small.read_bytes(), capture_output=True, check=True
+    )  # noqa: E501
+    assert len(encoded.stdout) <= 300
+    decoded = subprocess.run([*command, "decode", "-"], input=encoded.stdout, capture_output=True, check=True)
+    assert Image.open(io.BytesIO(decoded.stdout)).size == (120, 80)
+
+
+def test_help_and_info_import_no_heavy_packages(small: Path, lcodec: Lcodec) -> None:
+    lcodec("encode", small, "-o", "a.lcx")
+    script = (
+        "import sys; from latentcodec.cli.main import cli\n"
+        "for arguments in (['--help'], ['info', 'a.lcx'], ['weights', 'list'], ['encode', '--help']):\n"
+        "    cli.main(arguments, standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'constriction', 'safetensors', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_interruption_leaves_no_partial_file(lcodec: Lcodec, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    outcome = lcodec("encode", small, "-o", "a.lcx")
+    assert outcome.code == 130
+    assert outcome.err.endswith("lcodec: interrupted\n")
+    assert os.listdir() == ["small.png"]

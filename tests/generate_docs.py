@@ -1,0 +1,84 @@
+"""Writes the generated pages: docs/cli.md from --help, the dissected file in formats/container.md.
+
+python tests/generate_docs.py           write
+python tests/generate_docs.py --check   fail if a page is stale
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from latentcodec.cli.main import cli
+from latentcodec.container import file as container
+from latentcodec.container.fields import BitField
+from latentcodec.container.header import HEADER, HEADER_BYTES
+
+ROOT = Path(__file__).parents[1]
+CLI_PAGE = ROOT / "docs" / "cli.md"
+CONTAINER_PAGE = ROOT / "formats" / "container.md"
+DISSECTED = ROOT / "tests" / "golden" / "dissected.lcx"
+START, END = "<!-- dissection -->", "<!-- end of dissection -->"
+
+
+def cli_page() -> str:
+    """Help of every command, as a user sees it at 100 columns."""
+    parts = ["# Command line\n\nGenerated from `lcodec --help`.\n"]
+    for path, command in _commands("lcodec", cli):
+        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            child = command.get_command(click.Context(command), name)
+            assert child is not None
+            yield from _commands(f"{path} {name}", child)
+
+
+def dissection() -> str:
+    """The golden file, field by field."""
+    data = DISSECTED.read_bytes()
+    values = container.read_header(data)
+    lines = [f"`tests/golden/{DISSECTED.name}`, {len(data)} bytes:", "", "```text", *_hex_lines(data), "```", ""]
+    lines += ["| bits | field | stored | value |", "|---|---|---|---|"]
+    offset = 0
+    for field in HEADER:
+        lines.append(_field_row(field, offset, values[field.name]))
+        offset += field.bits
+    lines.append(f"| {offset}-{8 * len(data) - 1} | payload | {data[HEADER_BYTES:].hex()} | range-coded symbols |")
+    return "\n".join(lines)
+
+
+def _hex_lines(data: bytes) -> list[str]:
+    return [f"{start:04x}  {data[start : start + 16].hex(' ')}" for start in range(0, len(data), 16)]
+
+
+def _field_row(field: BitField, offset: int, value: int) -> str:
+    return f"| {offset}-{offset + field.bits - 1} | {field.name} | {value - field.bias:#x} | {value} |"
+
+
+def container_page() -> str:
+    """formats/container.md with the dissection replaced."""
+    before, rest = CONTAINER_PAGE.read_text().split(START)
+    after = rest.split(END)[1] if END in rest else rest
+    return f"{before}{START}\n\n{dissection()}\n\n{END}{after}"
+
+
+def main() -> None:
+    stale = []
+    for page, text in ((CLI_PAGE, cli_page()), (CONTAINER_PAGE, container_page())):
+        if "--check" not in sys.argv:
+            page.write_text(text)
+        elif not page.exists() or page.read_text() != text:
+            stale.append(str(page.relative_to(ROOT)))
+    if stale:
+        sys.exit(f"stale, run 'make docs': {', '.join(stale)}")
+
+
+if __name__ == "__main__":
+    main()

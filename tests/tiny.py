@@ -1,0 +1,50 @@
+"""A StableCodec small enough for fast tests; its weights are random but the same every time."""
+
+from pathlib import Path
+
+import torch
+
+from latentcodec.models.autoencoder import AutoencoderConfig
+from latentcodec.models.blocks.rate import KnotModulation
+from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.models.stablecodec.export import export
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.stablecodec import StableCodecPipeline
+from latentcodec.weights import store
+
+CONFIG = StableCodecConfig(
+    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8)),
+    widths=(8, 8, 16),
+    y_channels=16,
+    z_channels=4,
+    hyper_width=12,
+    context_width=12,
+    embedding=8,
+)
+GOLDEN_WEIGHTS = Path(__file__).parent / "golden" / "tiny.safetensors"
+
+
+def build(seed: int = 0) -> StableCodec:
+    """Random networks whose rate modulations are not at their identity."""
+    torch.manual_seed(seed)
+    codec = StableCodec(CONFIG)
+    for module in codec.modules():
+        if isinstance(module, KnotModulation):
+            torch.nn.init.normal_(module.scale.scaled, std=0.02)
+            torch.nn.init.normal_(module.shift.scaled, std=0.02)
+    for step in codec.entropy.steps:
+        step.out.weight.data *= 60  # so that context moves means and tables
+    codec.analysis.stack.layers[-1].weight.data *= 0.3
+    return codec.eval()
+
+
+def save(path: Path, seed: int = 0) -> Path:
+    """Export to a weights file."""
+    codec = build(seed)
+    store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
+    return path
+
+
+def load(path: Path = GOLDEN_WEIGHTS) -> StableCodecPipeline:
+    """The pipeline with the weights of a file, on the CPU."""
+    return StableCodecPipeline(store.read_weights(path), torch.device("cpu"))
