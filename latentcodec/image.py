@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageDraw, ImageOps, UnidentifiedImageError
 
 from latentcodec.errors import CorruptError, InputError
 
@@ -196,3 +196,30 @@ def resized_crop(pixels: Pixels, box: tuple[int, int, int, int], size: int) -> P
     if region.shape[:2] == (size, size):
         return region
     return np.asarray(Image.fromarray(region).resize((size, size), Image.Resampling.LANCZOS))
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """[H, W, 3] -> `size` (width, height), Lanczos."""
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def encode_avif(pixels: Pixels, quality: int, speed: int = 4) -> tuple[int, Pixels]:
+    """What AVIF makes of a picture: bytes of the file, and the decoded picture."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "AVIF", quality=quality, speed=speed)
+    with Image.open(out) as image:
+        return len(out.getvalue()), np.asarray(image.convert("RGB"))
+
+
+def label_strip(text: str, width: int) -> Pixels:
+    """Black text on white, [18, width, 3]."""
+    strip = Image.new("RGB", (width, 18), "white")
+    ImageDraw.Draw(strip).text((4, 3), text, fill="black")
+    return np.asarray(strip)
+
+
+def write_sheet(pixels: Pixels, path: Path) -> None:
+    """Write a large picture for people to look at, in the format of the suffix, at quality 85."""
+    Image.fromarray(pixels).save(path, quality=85)

@@ -14,20 +14,29 @@ from latentcodec.errors import InputError
 @click.option("--method", default=None, help="Coding method.  [default: stablecodec]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="One TSV row per file.")
+@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
+              help="Draw a contact sheet beside AVIF at the first rate; measure nothing.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def bench_command(corpus: Path, rates: str, method: str | None, device: str, output: Path | None, quiet: bool) -> None:
+def bench_command(
+    corpus: Path, rates: str, method: str | None, device: str, output: Path | None, sheet: Path | None, quiet: bool
+) -> None:
     """Encode, decode and score every picture of a folder at every rate; print means as a table.
 
     Needs the networks of the perceptual metrics: lcodec weights fetch lpips-alex lpips-vgg dists
     """
     from latentcodec.bench.run import list_pictures, measure, summary, write_tsv
+    from latentcodec.bench.sheet import draw
     from latentcodec.cli.console import progress
     from latentcodec.pipelines.registry import DEFAULT_METHOD
+    from latentcodec.rate import parse_target
 
     paths = list_pictures(corpus)
     if not paths:
         raise InputError(f"no pictures in {corpus}")
     targets = rates.split(",")
+    if sheet is not None:
+        draw(paths, parse_target(targets[0]), method or DEFAULT_METHOD, device, sheet)
+        return
     measured = measure(paths, targets, method or DEFAULT_METHOD, device)
     with progress(range(len(paths) * len(targets)), "files", enabled=not quiet) as steps:
         rows = [next(measured) for _ in steps]

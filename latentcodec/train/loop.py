@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import InputError
+from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.stages import Stage
 
 LOG_EVERY = 20
@@ -77,11 +78,8 @@ class Trainer:
     stop: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self.task.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        parameters = [p for p in self.task.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            parameters, self.stage.learning_rate, betas=(0.9, 0.98), weight_decay=1e-4, fused=True
-        )
+        self.task.model.to(self.device)
+        self.optimiser = Optimiser(self.task.model)
         self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -130,14 +128,12 @@ class Trainer:
         self.stop = True
 
     def _train_step(self, batch: Tensor) -> dict[str, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.stage, self.step)
         loss, figures = self.task.loss(batch, self.step)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
         if torch.isfinite(norm):
-            self.optimiser.step()
+            self.optimiser.step(learning_rate(self.stage, self.step))
         self.step += 1
         self._update_average()
         return figures | {"loss": loss.item(), "gradient_norm": norm.item()}

@@ -2,8 +2,9 @@
 
 The parameter r in 0..1 is meant to spend about LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP)^r bits per pixel on an average
 crop. Each knot of r holds its own lambda, and a slow integral controller raises it where too many bits are spent and
-lowers it where too few: so one model covers the whole range whatever the mix of losses. Targets that start high and
-fall to their final value prune the rate of a rich code (the implicit bitrate pruning of StableCodec).
+lowers it where too few: so one model covers the whole range whatever the mix of losses. Targets that start at the
+highest rate for every r and spread to their final values prune a rich code (the implicit bitrate pruning of
+StableCodec).
 """
 
 import math
@@ -16,8 +17,8 @@ from latentcodec.train.stages import Stage
 
 LOWEST_BPP = 0.005
 HIGHEST_BPP = 0.35
-SPEED = 0.01
-WINDUP = 2.5  # lambda stays within a factor e^2.5 of its first guess
+SPEED = 0.03
+LOG_WEIGHT_RANGE = (math.log(0.1), math.log(100.0))
 
 
 def target_bpp(rate: Tensor) -> Tensor:
@@ -29,15 +30,12 @@ class RateControl(nn.Module):
     """Lambda (distortion per bpp) as a function of the rate parameter, kept in the training state."""
 
     log_weight: Tensor
-    first_guess: Tensor
 
     def __init__(self, stage: Stage):
         super().__init__()
         self.stage = stage
         low, high = (math.log(w) for w in stage.rate_weights)
-        guess = torch.linspace(low, high, RATE_KNOTS)
-        self.register_buffer("first_guess", guess, persistent=False)
-        self.register_buffer("log_weight", guess.clone())
+        self.register_buffer("log_weight", torch.linspace(low, high, RATE_KNOTS))
 
     def weight(self, rate: Tensor) -> Tensor:
         """Lambda of each picture [B]."""
@@ -48,10 +46,10 @@ class RateControl(nn.Module):
         """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots."""
         stage = self.stage
         ramp = max(0.0, 1 - step / stage.rate_ramp_steps) if stage.rate_ramp_steps else 0.0
-        target = target_bpp(rate) * stage.rate_ramp_from**ramp
+        target = target_bpp(rate) ** (1 - ramp) * HIGHEST_BPP**ramp
         error = (bpp / target).log().clamp(-1, 1)
         self.log_weight += SPEED * (self._hats(rate).T @ error)
-        self.log_weight.clamp_(self.first_guess - WINDUP, self.first_guess + WINDUP)
+        self.log_weight.clamp_(*LOG_WEIGHT_RANGE)
         middle = RATE_KNOTS // 2
         figures = {f"lambda{k}": self.log_weight[k].exp().item() for k in (0, middle, RATE_KNOTS - 1)}
         for number, (low, high) in enumerate(((0, 0.33), (0.33, 0.67), (0.67, 1))):

@@ -30,8 +30,7 @@ class Stage:
     warmup_steps: int = 200
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
-    rate_ramp_steps: int = 0  # the rate targets fall from `rate_ramp_from` times their value to their value
-    rate_ramp_from: float = 1.0
+    rate_ramp_steps: int = 0  # every rate target falls from the highest rate to its own in this many steps
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
 
 
@@ -49,13 +48,24 @@ STAGES = {
             learning_rate=6e-4,
             loss=LossWeights(latent=1.0),
             rate_ramp_steps=300,
-            rate_ramp_from=3.0,
             rate_weights=(8.0, 0.2),
+        ),
+        Stage(
+            name="pixels",
+            task="stablecodec",
+            start="latent",
+            steps=800,
+            batch=8,
+            crop=192,
+            learning_rate=6e-4,
+            loss=LossWeights(l1=1.0, mse=30.0, latent=0.05),
+            rate_ramp_steps=400,
+            rate_weights=(0.3, 0.2),
         ),
         Stage(
             name="picture",
             task="stablecodec",
-            start="latent",
+            start="pixels",
             steps=6000,
             batch=8,
             crop=192,

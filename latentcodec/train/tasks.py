@@ -85,7 +85,10 @@ class StableCodecTask:
                 distortion, terms = self.distortion(self.codec.vae.decode(restored).float(), pixels)
                 total, figures = total + distortion, figures | terms
         figures |= self.control.update(rate, bpp.detach(), step)
-        return (total + self.control.weight(rate) * bpp).mean(), figures
+        # Scaling by 1 / sqrt(lambda) balances the rates: unscaled, the bits of the lowest ones drown the distortion of
+        # the highest; divided by lambda, it is the other way round.
+        weight = self.control.weight(rate)
+        return ((total + weight * bpp) * weight.rsqrt()).mean(), figures
 
 
 TASKS: dict[str, Callable[[Stage, torch.device], Task]] = {"vae": VaeTask, "stablecodec": StableCodecTask}

@@ -206,7 +206,7 @@ def test_standard_streams(small: Path) -> None:
     command = [sys.executable, "-m", "latentcodec"]
     encoded = subprocess.run(
         [*command, "encode", "-", "-q", "300B"], input=small.read_bytes(), capture_output=True, check=True
-    )  # noqa: E501
+    )
     assert len(encoded.stdout) <= 300
     decoded = subprocess.run([*command, "decode", "-"], input=encoded.stdout, capture_output=True, check=True)
     assert Image.open(io.BytesIO(decoded.stdout)).size == (120, 80)
