@@ -6,13 +6,14 @@ in float64 whatever the order of summation: matrix products run on BLAS in float
 int64 arithmetic. `Arithmetic` names the two; tests run both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
-Array = npt.NDArray[np.generic]
+Numbers = npt.NDArray[Any]  # float64 or int64, holding integers
 
 ACTIVATION_BITS = 8
 WEIGHT_BITS = 12
@@ -27,9 +28,9 @@ class Arithmetic:
 
     dtype: type[np.float64] | type[np.int64]
 
-    def matmul(self, weights: Integers, columns: Integers) -> Integers:
+    def matmul(self, weights: Numbers, columns: Numbers) -> Numbers:
         """[O, I] x [I, N] -> [O, N]. Exact: |weights| < 2^15, |columns| <= 2^20, I <= 2^16."""
-        return (weights.astype(self.dtype) @ columns.astype(self.dtype)).astype(np.int64)
+        return weights @ columns
 
 
 FAST = Arithmetic(np.float64)
@@ -38,20 +39,31 @@ DEFINITION = Arithmetic(np.int64)
 
 @dataclass(frozen=True)
 class IntegerConv:
-    """Convolution with stride 1 and zero padding. weight int16 [O, I, k, k], bias int64 [O] (20 fractional bits)."""
+    """Convolution with stride 1 and zero padding: weight [O, I * k * k] in the arithmetic's type, bias int64 [O]."""
 
-    weight: npt.NDArray[np.int16]
+    weight: Numbers
     bias: Integers
+    kernel: int
+    arithmetic: Arithmetic
 
-    def sums(self, x: Integers, arithmetic: Arithmetic) -> Integers:
+    @classmethod
+    def build(cls, weight: npt.NDArray[np.int16], bias: Integers, arithmetic: Arithmetic = FAST) -> "IntegerConv":
+        """From int16 [O, I, k, k] with WEIGHT_BITS and a bias with WEIGHT_BITS + ACTIVATION_BITS."""
+        matrix = weight.reshape(weight.shape[0], -1).astype(arithmetic.dtype)
+        return cls(matrix, bias.astype(np.int64), weight.shape[2], arithmetic)
+
+    def rows(self, chosen: npt.NDArray[np.intp]) -> "IntegerConv":
+        """The same layer with some of its output channels."""
+        return replace(self, weight=self.weight[chosen], bias=self.bias[chosen])
+
+    def sums(self, x: Integers) -> Integers:
         """[I, H, W] -> [O, H, W], not shifted back yet."""
-        out = self.weight.shape[0]
-        columns = _columns(x, self.weight.shape[2])
-        flat = arithmetic.matmul(self.weight.reshape(out, -1).astype(np.int64), columns)
-        return flat.reshape(out, *x.shape[1:]) + self.bias[:, None, None]
+        columns = _columns(x.astype(self.arithmetic.dtype), self.kernel)
+        flat = self.arithmetic.matmul(self.weight, columns).astype(np.int64)
+        return flat.reshape(len(flat), *x.shape[1:]) + self.bias[:, None, None]
 
 
-def _columns(x: Integers, kernel: int) -> Integers:
+def _columns(x: Numbers, kernel: int) -> Numbers:
     """[C, H, W] -> [C * k * k, H * W]: the neighbourhood of every position, zeros outside."""
     if kernel == 1:
         return x.reshape(x.shape[0], -1)

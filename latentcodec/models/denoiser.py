@@ -32,7 +32,7 @@ class MiniUNet(nn.Module):
         self.out16 = narrow(w16, embedding)
         self.up8 = Up(w16, w8)
         self.out8 = ResBlock(w8, embedding)
-        self.head = conv(w8, latent_channels)
+        self.head = conv(w8, latent_channels, gain=0.1)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
         # Contracting branch

@@ -9,6 +9,7 @@ from latentcodec.models.autoencoder import AutoencoderConfig, MiniVAE
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import to_unit
+from latentcodec.train.klt import initialise
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
 from latentcodec.train.rate import RateControl
@@ -16,7 +17,7 @@ from latentcodec.train.stages import Stage
 
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
-CALIBRATION_BATCHES = 16
+CALIBRATION_BATCHES = 32
 
 
 class VaeTask:
@@ -62,12 +63,15 @@ class StableCodecTask:
             self.codec.load_state_dict(codec)
         else:
             self.codec.vae.load_state_dict(weights)
-            self._normalise_latents(batches)
+            self._begin(batches)
 
     @torch.no_grad()
-    def _normalise_latents(self, batches: Iterator[Tensor]) -> None:
-        latents = [self.codec.vae.encoder(to_unit(next(batches), self.device)) for _ in range(CALIBRATION_BATCHES)]
-        self.codec.vae.scale.copy_(torch.cat(latents).std((0, 2, 3)))
+    def _begin(self, batches: Iterator[Tensor]) -> None:
+        """Scale latents to unit variance and start as a linear transform coder."""
+        raw = [self.codec.vae.encoder(to_unit(next(batches), self.device)) for _ in range(CALIBRATION_BATCHES)]
+        latents = torch.cat(raw)
+        self.codec.vae.scale.copy_(latents.std((0, 2, 3)))
+        initialise(self.codec, latents / self.codec.vae.scale[:, None, None])
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)

@@ -129,7 +129,8 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
         (["encode", "small.png", "-q", "101"], 4, "quality 101 is not in 0..100; for bytes write 101B"),
         (["encode", "small.png", "-q", "0bpp"], 4, "a budget of zero cannot be met"),
         (["encode", "small.png", "--method", "magic"], 4, "small.png: no method called 'magic'; there is stablecodec"),
-        (["encode", "small.png", "-o", "no/such/folder.lcx"], 4, "small.png: no/such/folder.lcx: No such file or directory"),
+        (["encode", "small.png", "-o", "no/such/folder.lcx"], 4, "small.png: no/such/folder.lcx: No such file or "
+                                                                "directory"),
         (["encode", "small.png", "text.png", "-o", "text.png"], 4, "text.png: several inputs need a folder for their "
                                                                    "outputs"),
         (["encode", "small.png", "small.png", "-o", "-"], 4, "only one file fits on standard output"),

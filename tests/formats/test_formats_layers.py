@@ -15,6 +15,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 LAYERS = [row for table in tables_of("stablecodec.md", "layer | kind | in | out | hidden") for row in table]
 TENSORS = {
     "linear": {"weight": "oi", "bias": "o"},
+    "conv 1": {"weight": "oi11", "bias": "o"},
     "conv 3": {"weight": "oi33", "bias": "o"},
     "down": {"conv.weight": "oi33", "conv.bias": "o"},
     "up": {"conv.weight": "Oi11", "conv.bias": "O"},
@@ -127,7 +128,8 @@ class Picture:
         g = y / 16 / gain[:, None, None]
         features = self.stack("synthesis.", g)
         x_0 = features[: self.channels] - math.sqrt(1 - self.alpha) * self.unet(features)
-        latents = x_0 / math.sqrt(self.alpha) + self.stack("auxiliary_decoder.", g)
+        shortcut = F.pixel_shuffle(self.conv("auxiliary_decoder.shortcut", g), 4)
+        latents = x_0 / math.sqrt(self.alpha) + self.stack("auxiliary_decoder.layers.", g) + shortcut
         o = self.stack("vae.decoder.", latents * self.tensors["vae.scale"][:, None, None])
         return F.pixel_shuffle(o, 2) / 4 + 0.5
 

@@ -31,6 +31,7 @@ from latentcodec.models.blocks.quadtree import QUARTER_OF, STEPS, phase_slices
 
 MEAN_BITS = 4
 MEAN_LIMIT = 1 << 14
+KNOT_ARRAYS = ("scale", "shift", "prior", "offset")
 Floats = npt.NDArray[np.float32]
 Quantiser = Callable[[Floats], npt.NDArray[np.int32]]
 
@@ -60,10 +61,26 @@ class IntegerEntropy:
     """The networks as integer arrays, by the names that `export_entropy` gives them."""
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]], arithmetic: Arithmetic = FAST):
-        self._arrays = arrays
-        self._arithmetic = arithmetic
+        self._knots = {k: v.astype(np.int32) for k, v in arrays.items() if k.rpartition(".")[2] in KNOT_ARRAYS}
+        self._convs = {
+            k.removesuffix(".weight"): IntegerConv.build(
+                v.astype(np.int16), arrays[k.removesuffix("weight") + "bias"].astype(np.int64), arithmetic
+            )
+            for k, v in arrays.items()
+            if k.endswith(".weight")
+        }
         self.z_channels: int = arrays["prior"].shape[1]
         self.y_channels: int = arrays["offset"].shape[1]
+        self._quarter_outputs = [
+            [self._convs[f"step{step}.out"].rows(self._output_rows(quarter)) for quarter in range(4)]
+            for step in range(STEPS)
+        ]
+
+    def _output_rows(self, quarter: int) -> npt.NDArray[np.intp]:
+        """Rows of a last layer that belong to one channel quarter: its means, then its table positions."""
+        size, channels = self.y_channels // 4, self.y_channels
+        first = quarter * size
+        return np.r_[first : first + size, channels + first : channels + first + size]
 
     def code(
         self,
@@ -85,7 +102,7 @@ class IntegerEntropy:
         return CodedLatents(z, known)
 
     def _code_z(self, coder: Coder, rate: int, shape: tuple[int, int], z: Floats | None) -> npt.NDArray[np.int32]:
-        positions = interpolate_knots(self._knots("prior"), rate)
+        positions = interpolate_knots(self._knots["prior"], rate)
         channel_tables = _table_index(shift_round(positions, ACTIVATION_BITS))
         tables = np.repeat(channel_tables, shape[0] * shape[1])
         symbols = None if z is None else round_half_even(z).ravel()
@@ -113,9 +130,10 @@ class IntegerEntropy:
         quarter = self.y_channels // 4
         regions, means, tables = [], [], []
         for phase in range(4):
-            first = QUARTER_OF[step][phase] * quarter
+            number = QUARTER_OF[step][phase]
+            first = number * quarter
             rows, columns = phase_slices(phase)
-            mean, table = self._parameters(step, rate, first, hidden[:, rows, columns])
+            mean, table = self._parameters(step, rate, number, hidden[:, rows, columns])
             regions.append((slice(first, first + quarter), rows, columns))
             means.append(mean)
             tables.append(table.ravel())
@@ -139,30 +157,21 @@ class IntegerEntropy:
         hidden = relu(self._modulate(f"step{step}", rescale(sums), rate))
         return relu(rescale(self._sums(f"step{step}.hidden", hidden)))
 
-    def _parameters(self, step: int, rate: int, first: int, hidden: Integers) -> tuple[Integers, TableIndex]:
+    def _parameters(self, step: int, rate: int, quarter: int, hidden: Integers) -> tuple[Integers, TableIndex]:
         """Hidden activations [width, h, w] -> mean in sixteenths and table index of one channel quarter."""
-        quarter, channels = self.y_channels // 4, self.y_channels
-        rows = np.r_[first : first + quarter, channels + first : channels + first + quarter]
-        conv = self._conv(f"step{step}.out")
-        sums = IntegerConv(conv.weight[rows], conv.bias[rows]).sums(hidden, self._arithmetic)
-        mean = shift_round(sums[:quarter], WEIGHT_BITS + ACTIVATION_BITS - MEAN_BITS)
-        offset = interpolate_knots(self._knots("offset"), rate)[first : first + quarter, None, None]
-        position = shift_round(sums[quarter:] + (offset << WEIGHT_BITS), WEIGHT_BITS + ACTIVATION_BITS)
+        size = self.y_channels // 4
+        sums = self._quarter_outputs[step][quarter].sums(hidden)
+        mean = shift_round(sums[:size], WEIGHT_BITS + ACTIVATION_BITS - MEAN_BITS)
+        offset = interpolate_knots(self._knots["offset"], rate)[quarter * size : (quarter + 1) * size, None, None]
+        position = shift_round(sums[size:] + (offset << WEIGHT_BITS), WEIGHT_BITS + ACTIVATION_BITS)
         return np.clip(mean, -MEAN_LIMIT, MEAN_LIMIT), _table_index(position)
 
     def _sums(self, name: str, x: Integers) -> Integers:
-        return self._conv(name).sums(x, self._arithmetic)
-
-    def _conv(self, name: str) -> IntegerConv:
-        weight = self._arrays[f"{name}.weight"].astype(np.int16)
-        return IntegerConv(weight, self._arrays[f"{name}.bias"].astype(np.int64))
-
-    def _knots(self, name: str) -> npt.NDArray[np.int32]:
-        return self._arrays[name].astype(np.int32)
+        return self._convs[name].sums(x)
 
     def _modulate(self, name: str, x: Integers, rate: int) -> Integers:
-        scale = interpolate_knots(self._knots(f"{name}.scale"), rate)
-        shift = interpolate_knots(self._knots(f"{name}.shift"), rate)
+        scale = interpolate_knots(self._knots[f"{name}.scale"], rate)
+        shift = interpolate_knots(self._knots[f"{name}.shift"], rate)
         return modulate(x, scale, shift)
 
 

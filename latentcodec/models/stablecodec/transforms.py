@@ -1,5 +1,8 @@
 """Analysis and synthesis transforms around the quantised latents y, with the auxiliary branches.
 
+Beyond StableCodec, a linear shortcut runs beside each: blocks of 4x4 VAE latents -> y, and y^ -> blocks of the residual
+latent. It starts as a Karhunen-Loeve transform (train/klt.py); the networks learn what a linear transform misses.
+
 VAE latents --+
               +--> Analysis --> y        y^ --+--> Synthesis ----------> features F
 pixels --> AuxiliaryEncoder                   +--> AuxiliaryDecoder ---> residual latent
@@ -11,6 +14,9 @@ from torch.nn import functional as F
 
 from latentcodec.models.blocks.convs import Down, ResBlock, Stack, Up, conv, narrow
 from latentcodec.models.stablecodec.config import StableCodecConfig
+
+BLOCK = 4
+SMALL = 0.1  # gain of last layers, so that the shortcuts dominate at first
 
 
 class AuxiliaryEncoder(Stack):
@@ -45,12 +51,13 @@ class Analysis(nn.Module):
             Down(w16, w32),
             narrow(w32, config.embedding),
             narrow(w32, config.embedding),
-            conv(w32, config.y_channels),
+            conv(w32, config.y_channels, gain=SMALL),
         )
+        self.shortcut = conv(BLOCK * BLOCK * config.autoencoder.latent_channels, config.y_channels, kernel=1)
 
     def forward(self, latents: Tensor, auxiliary: Tensor, embedding: Tensor) -> Tensor:
         merged = self.merge(torch.cat([F.pixel_unshuffle(latents, 2), auxiliary], dim=1))
-        return self.stack(merged, embedding)
+        return self.stack(merged, embedding) + self.shortcut(F.pixel_unshuffle(latents, BLOCK))
 
 
 class Synthesis(Stack):
@@ -64,7 +71,7 @@ class Synthesis(Stack):
             narrow(w32, config.embedding),
             Up(w32, w16),
             narrow(w16, config.embedding),
-            Up(w16, w8),
+            Up(w16, w8, gain=SMALL),
         )
 
 
@@ -79,5 +86,9 @@ class AuxiliaryDecoder(Stack):
             Up(w16, w8),
             ResBlock(w8, config.embedding),
             Up(w8, w8 // 2),
-            conv(w8 // 2, config.autoencoder.latent_channels),
+            conv(w8 // 2, config.autoencoder.latent_channels, gain=SMALL),
         )
+        self.shortcut = conv(config.y_channels, BLOCK * BLOCK * config.autoencoder.latent_channels, kernel=1)
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        return super().forward(x, embedding) + F.pixel_shuffle(self.shortcut(x), BLOCK)

@@ -1,0 +1,62 @@
+"""Start a codec as a transform coder: the linear shortcuts become a Karhunen-Loeve transform of VAE latents.
+
+From random weights, thousands of steps go by before analysis and synthesis pass any detail through 192 channels.
+Started as the optimal linear transform of blocks of latents, with table offsets that fit its variances, the codec is a
+working one before the first step, and the networks only have to improve on it.
+
+Latents are weighted by how much the picture changes with each of their channels, so that an error in y costs about the
+same in every channel.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE
+from latentcodec.models.autoencoder import MiniVAE
+from latentcodec.models.blocks.rate import RateKnots
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.models.stablecodec.transforms import BLOCK
+
+PROBE = 0.1
+MAD_TO_STD = 0.8  # symbols are closer to Laplacian than to Gaussian: a smaller scale fits most of them
+
+
+@torch.no_grad()
+def initialise(codec: StableCodec, latents: Tensor) -> None:
+    """Set shortcuts, gains' meaning and table offsets from VAE latents [N, C, h, w] of training crops."""
+    importance = _importance(codec.vae, latents[:16]).repeat_interleave(BLOCK * BLOCK)
+    blocks = F.pixel_unshuffle(latents, BLOCK).permute(0, 2, 3, 1).flatten(0, 2)
+    variances, vectors = torch.linalg.eigh(torch.cov((blocks * importance).T))
+    channels = codec.config.y_channels
+    basis = vectors.flip(1)[:, :channels]
+    _set(codec.analysis.shortcut, (basis * importance[:, None]).T)
+    _set(codec.auxiliary_decoder.shortcut, basis / importance[:, None])
+    _set_offsets(codec.entropy.offset, codec.log_gain, variances.flip(0)[:channels].clamp_min(1e-6).sqrt())
+
+
+def _importance(vae: MiniVAE, latents: Tensor) -> Tensor:
+    """[C]: root of the mean squared pixel change per unit of a channel, relative to the mean over channels."""
+    reference = vae.decode(latents)
+    changes = []
+    for channel in range(latents.shape[1]):
+        moved = latents.clone()
+        moved[:, channel] += PROBE * torch.randn_like(moved[:, channel])
+        changes.append((vae.decode(moved) - reference).square().mean())
+    scale = torch.stack(changes).sqrt()
+    return scale / scale.mean()
+
+
+def _set(layer: torch.nn.Conv2d, matrix: Tensor) -> None:
+    layer.weight.copy_(matrix[:, :, None, None])
+    assert layer.bias is not None
+    layer.bias.zero_()
+
+
+def _set_offsets(offset: RateKnots, log_gain: RateKnots, deviation: Tensor) -> None:
+    """Table position of each channel at each knot, from its standard deviation times the gain."""
+    log_scale = log_gain.values + (MAD_TO_STD * deviation).log()
+    position = (log_scale - math.log(SMALLEST_SCALE)) / LOG_SCALE_STEP
+    offset.scaled.copy_(position.clamp(0, 60) / offset.speed)

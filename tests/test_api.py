@@ -1,0 +1,128 @@
+"""The library: pictures of every kind through encode, inspect and decode with the shipped model."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import latentcodec
+from latentcodec import (
+    BppBudget,
+    ByteBudget,
+    Limits,
+    Picture,
+    Quality,
+    decode,
+    encode,
+    encode_picture,
+    inspect,
+    parse_target,
+    read_picture,
+)
+from latentcodec.errors import BudgetError, InputError, LimitError
+from latentcodec.rate import budget_bytes
+
+PHOTO = read_picture(Path(__file__).parent / "data" / "coffee.png")
+SMALL = PHOTO.pixels[60:188, 200:392]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (65, 3), (64, 64), (130, 127)])
+def test_any_size_comes_back(size: tuple[int, int]) -> None:
+    width, height = size
+    decoded = decode(encode(PHOTO.pixels[:height, :width]))
+    assert decoded.size == size
+    assert decoded.alpha is None
+
+
+def test_plain_arrays_and_pictures_give_the_same_file() -> None:
+    assert encode(SMALL) == encode(Picture(SMALL))
+
+
+@pytest.mark.parametrize("bpp", [0.02, 0.05, 0.1, 0.2])
+def test_budgets_are_met_and_filled(bpp: float) -> None:
+    result = encode_picture(SMALL, BppBudget(bpp))
+    budget = budget_bytes(BppBudget(bpp), SMALL.shape[0] * SMALL.shape[1])
+    assert budget - max(0.03 * budget, 2) <= len(result.data) <= budget
+
+
+def test_overhead_is_at_most_fourteen_bytes() -> None:
+    for quality in (0, 10, 40, 70, 100):
+        result = encode_picture(SMALL, Quality(quality))
+        assert 0 < len(result.data) - result.information_bits / 8 <= 14
+
+
+def test_alpha_is_exact_and_counts_towards_the_budget() -> None:
+    alpha = np.zeros(SMALL.shape[:2], np.uint8)
+    alpha[30:90, 40:120] = np.arange(80)[None]
+    data = encode(Picture(SMALL, alpha), ByteBudget(700))
+    assert len(data) <= 700
+    decoded = decode(data)
+    assert decoded.alpha is not None
+    assert np.array_equal(decoded.alpha, alpha)
+
+
+def test_gray_pictures_come_back_gray() -> None:
+    plane = SMALL[:, :, 1:2].repeat(3, axis=2)
+    decoded = decode(encode(Picture(plane, gray=True)))
+    assert decoded.gray
+    assert (decoded.pixels == decoded.pixels[:, :, :1]).all()
+
+
+def test_metadata_travels_unchanged() -> None:
+    picture = Picture(SMALL, icc=b"a profile", exif=b"II*\0data", xmp=b"<xmp/>")
+    decoded = decode(encode(picture))
+    assert (decoded.icc, decoded.exif, decoded.xmp) == (b"a profile", b"II*\0data", b"<xmp/>")
+
+
+def test_budget_smaller_than_the_metadata_is_out_of_reach() -> None:
+    with pytest.raises(BudgetError, match="out of reach"):
+        encode(Picture(SMALL, xmp=bytes(900)), ByteBudget(800))
+
+
+def test_inspect_tells_what_encode_wrote() -> None:
+    parsed = inspect(encode(SMALL, Quality(50)))
+    assert (parsed.width, parsed.height, parsed.codec, parsed.rate) == (192, 128, 2, 128)
+
+
+def test_limits_are_the_callers() -> None:
+    with pytest.raises(LimitError):
+        decode(encode(SMALL), limits=Limits(max_pixels=1000))
+
+
+def test_unknown_devices_are_refused() -> None:
+    with pytest.raises(InputError, match="unknown device 'tpu'"):
+        encode(SMALL, device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.05bpp", BppBudget(0.05)),
+        (".5bpp", BppBudget(0.5)),
+        ("2048B", ByteBudget(2048)),
+        ("20kB", ByteBudget(20_000)),
+        ("1.5KiB", ByteBudget(1536)),
+        ("0", Quality(0)),
+        ("62.5", Quality(62.5)),
+    ],
+)
+def test_targets_are_parsed(text: str, expected: object) -> None:
+    assert parse_target(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "5bits", "1e3B", "0B", "nan", "100.1", "0.05 bpp"])
+def test_other_targets_are_refused(text: str) -> None:
+    with pytest.raises(InputError):
+        parse_target(text)
+
+
+def test_budget_in_bytes_is_rounded_down() -> None:
+    assert budget_bytes(BppBudget(0.01), 768 * 512) == 491
+    assert budget_bytes(BppBudget(0.1), 80) == 1
+
+
+def test_everything_promised_is_exported() -> None:
+    for name in latentcodec.__all__:
+        assert getattr(latentcodec, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        latentcodec.nothing  # noqa: B018
