@@ -15,7 +15,10 @@ from latentcodec.pipelines.base import OutOfReachError, PayloadBudget
 HIGHEST_RATE = 255
 LARGEST_DEAD_ZONE = 0.35
 DEAD_ZONE_TRIALS = 4
-FULL_ENOUGH = 0.997
+FULL_ENOUGH = 0.996
+AIM = 0.998
+LOG_BYTES_PER_RATE = math.log(60) / HIGHEST_RATE  # where a search begins; refined by what it finds
+LOG_BYTES_PER_DEAD_ZONE = 1.5
 
 
 T = TypeVar("T")
@@ -81,15 +84,12 @@ def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> i
     return trial.rate + step
 
 
-LOG_BYTES_PER_RATE = math.log(60) / HIGHEST_RATE
-
-
 def _lowest(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, above: Trial[T]) -> T:
     """Below the lowest rate there is still the dead zone."""
     size, result = evaluate(0, LARGEST_DEAD_ZONE)
     smallest = Trial(0, size, result)
     if size <= budget.size_bytes:
-        return _fill(evaluate, budget.size_bytes, smallest, above, LARGEST_DEAD_ZONE).result
+        return _fill(evaluate, budget.size_bytes, smallest, above, (LARGEST_DEAD_ZONE, size)).result
     if budget.clamp:
         return result
     raise OutOfReachError(size, evaluate(HIGHEST_RATE, 0.0)[0])
@@ -100,19 +100,31 @@ def _fill(
     size: int,
     best: Trial[T],
     above: Trial[T],
-    fits: float = LARGEST_DEAD_ZONE,
+    fits: tuple[float, int] | None = None,
 ) -> Trial[T]:
-    """Bisect the dead zone at the upper rate for the largest payload within `size`."""
-    low, high = 0.0, fits
-    dead_zone = 0.06
+    """Search the dead zone at the upper rate for the largest payload within `size`.
+
+    `exceeds` and `fits` are the nearest (dead zone, payload bytes) known on either side.
+    """
+    exceeds = (0.0, above.size_bytes)
     for _ in range(DEAD_ZONE_TRIALS):
+        dead_zone = _next_dead_zone(exceeds, fits, size)
         trial = Trial(above.rate, *evaluate(above.rate, dead_zone))
         if trial.size_bytes <= size:
-            high = dead_zone
+            fits = (dead_zone, trial.size_bytes)
             best = max(best, trial, key=lambda t: t.size_bytes)
         else:
-            low = dead_zone
+            exceeds = (dead_zone, trial.size_bytes)
         if best.size_bytes >= FULL_ENOUGH * size:
             break
-        dead_zone = (low + high) / 2
     return best
+
+
+def _next_dead_zone(exceeds: tuple[float, int], fits: tuple[float, int] | None, size: int) -> float:
+    """Dead zone expected to give just less than `size`, from log(bytes) being nearly linear in it."""
+    excess = math.log(exceeds[1] / max(AIM * size, 1))
+    if fits is None:
+        return min(exceeds[0] + max(excess / LOG_BYTES_PER_DEAD_ZONE, 0.005), LARGEST_DEAD_ZONE)
+    span = math.log(exceeds[1] / max(fits[1], 1))
+    share = min(max(excess / span, 0.1), 0.9) if span > 0 else 0.5
+    return exceeds[0] + share * (fits[0] - exceeds[0])

@@ -26,7 +26,7 @@ def train_stage(
 ) -> None:
     """Train (or resume) `stage` in runs/<stage name>, starting from the average of the stage that it names."""
     torch.manual_seed(seed)
-    trainer = Trainer(stage, TASKS[stage.task](stage, device), runs / stage.name, device, report)
+    trainer = Trainer(stage, TASKS[stage.task](stage, device, None), runs / stage.name, device, report)
     sampler = CropSampler(list_images(data), stage.crop, seed + trainer.step)
     batches = prefetch(sampler, stage.batch)
     if trainer.step == 0 and stage.start is not None:

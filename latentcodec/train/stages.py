@@ -49,5 +49,16 @@ STAGES = {
             loss=LossWeights(l1=1.0, mse=30.0, lpips_alex=0.5, latent=0.05),
             rate_weights=(15.0, 0.4),
         ),
+        Stage(
+            name="realism",
+            task="stablecodec",
+            start="picture",
+            steps=3000,
+            batch=8,
+            crop=192,
+            learning_rate=3e-4,
+            loss=LossWeights(l1=1.0, mse=30.0, lpips_alex=0.5, vgg=0.3, latent=0.05, adversarial=0.02),
+            rate_weights=(15.0, 0.4),
+        ),
     )
 }

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from latentcodec.models.autoencoder import AutoencoderConfig, MiniVAE
+from latentcodec.models.autoencoder import MiniVAE
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.train.adversary import PatchDiscriminator
 from latentcodec.train.data import to_unit
 from latentcodec.train.klt import initialise
 from latentcodec.train.loop import Task, autocast
@@ -23,8 +24,8 @@ CALIBRATION_BATCHES = 32
 class VaeTask:
     """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
 
-    def __init__(self, stage: Stage, device: torch.device):
-        self.model = MiniVAE(AutoencoderConfig())
+    def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
+        self.model = MiniVAE((config or StableCodecConfig()).autoencoder)
         self.device = device
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -45,12 +46,15 @@ class VaeTask:
 class StableCodecTask:
     """The whole codec. With only a latent loss the picture decoder is not run; the VAE encoder stays frozen."""
 
-    def __init__(self, stage: Stage, device: torch.device):
+    def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.stage = stage
         self.device = device
-        self.codec = StableCodec(StableCodecConfig())
+        self.codec = StableCodec(config or StableCodecConfig())
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
+        self.discriminator = PatchDiscriminator() if stage.loss.adversarial else None
+        if self.discriminator is not None:
+            self.model["discriminator"] = self.discriminator
         self.codec.vae.encoder.requires_grad_(False)
         self.pixel_loss = any((stage.loss.l1, stage.loss.mse, stage.loss.lpips_alex, stage.loss.vgg))
         self.codec.vae.decoder.requires_grad_(self.pixel_loss)
@@ -85,14 +89,23 @@ class StableCodecTask:
             bpp = bits / (pixels.shape[2] * pixels.shape[3])
             error = latent_mse(restored, latents)
             total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
+            adversary_loss = torch.zeros(())
             if self.pixel_loss:
-                distortion, terms = self.distortion(self.codec.vae.decode(restored).float(), pixels)
+                output = self.codec.vae.decode(restored).float()
+                distortion, terms = self.distortion(output, pixels)
                 total, figures = total + distortion, figures | terms
+                if self.discriminator is not None:
+                    total = total + self.stage.loss.adversarial * self.discriminator.generator_loss(output)
+                    adversary_loss = self.discriminator.own_loss(output, pixels)
+                    figures["discriminator"] = adversary_loss.item()
         figures |= self.control.update(rate, bpp.detach(), step)
         # Scaling by 1 / sqrt(lambda) balances the rates: unscaled, the bits of the lowest ones drown the distortion of
         # the highest; divided by lambda, it is the other way round.
         weight = self.control.weight(rate)
-        return ((total + weight * bpp) * weight.rsqrt()).mean(), figures
+        return ((total + weight * bpp) * weight.rsqrt()).mean() + adversary_loss, figures
 
 
-TASKS: dict[str, Callable[[Stage, torch.device], Task]] = {"vae": VaeTask, "stablecodec": StableCodecTask}
+TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {
+    "vae": VaeTask,
+    "stablecodec": StableCodecTask,
+}

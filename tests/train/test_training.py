@@ -1,0 +1,178 @@
+"""Training at toy scale: it learns, resumes where it stopped, and exports what the codec loads."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentcodec.errors import InputError
+from latentcodec.models.stablecodec.export import export
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.stablecodec import StableCodecPipeline
+from latentcodec.rate import Quality
+from latentcodec.train import rate as rate_module
+from latentcodec.train.adversary import PatchDiscriminator
+from latentcodec.train.data import CropSampler, is_validation, list_images
+from latentcodec.train.loop import Trainer, learning_rate, load_average
+from latentcodec.train.rate import HIGHEST_BPP, LOWEST_BPP, RateControl, target_bpp
+from latentcodec.train.stages import STAGES, LossWeights, Stage
+from latentcodec.train.tasks import StableCodecTask, VaeTask
+from latentcodec.weights import store
+from tests import tiny
+
+CPU = torch.device("cpu")
+CONFIG = dataclasses.replace(
+    tiny.CONFIG,
+    autoencoder=dataclasses.replace(tiny.CONFIG.autoencoder, widths=(16, 16, 16)),
+    widths=(16, 32, 32),
+    hyper_width=16,
+    context_width=16,
+)
+VAE = Stage("vae", "vae", None, 30, 4, 64, 2e-3, LossWeights(mse=1.0), warmup_steps=2)
+PICTURE = dataclasses.replace(
+    VAE, name="picture", task="stablecodec", start="vae", loss=LossWeights(mse=10.0, latent=0.1, adversarial=0.01)
+)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo = Image.open(Path(__file__).parents[1] / "data" / "coffee.png")
+    for number in range(12):
+        photo.crop((20 * number, 10 * number, 20 * number + 150, 10 * number + 120)).save(folder / f"a-{number}.png")
+    return folder
+
+
+def batches(photos: Path, seed: int = 0):
+    sampler = CropSampler(list_images(photos), 64, seed)
+    while True:
+        yield sampler.batch(4)
+
+
+def test_vae_learns(photos: Path, tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    torch.manual_seed(0)
+    stage = dataclasses.replace(VAE, steps=60)
+    trainer = Trainer(stage, VaeTask(stage, CPU, CONFIG), tmp_path / "vae", CPU, lambda step, row: rows.append(row))
+    trainer.run(batches(photos))
+    assert rows[-1]["mse"] < 0.5 * rows[0]["mse"]
+
+
+def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    Trainer(VAE, VaeTask(VAE, CPU, CONFIG), tmp_path / "vae", CPU).run(batches(photos))
+    task = StableCodecTask(PICTURE, CPU, CONFIG)
+    trainer = Trainer(PICTURE, task, tmp_path / "picture", CPU)
+    trainer.start_from(load_average(tmp_path / "vae"), batches(photos))
+    before = {k: v.clone() for k, v in task.model.state_dict().items()}
+    trainer.run(batches(photos))
+    after = task.model.state_dict()
+    changed = {k for k in after if not torch.equal(before[k], after[k])}
+    assert any(k.startswith("discriminator.") for k in changed)
+    assert any(k.startswith("codec.entropy.") for k in changed)
+    assert any(k.startswith("codec.vae.decoder") for k in changed)
+    assert not any(k.startswith("codec.vae.encoder") for k in changed)
+
+    codec = StableCodec(CONFIG)
+    average = load_average(tmp_path / "picture")
+    codec.load_state_dict({k.removeprefix("codec."): v for k, v in average.items() if k.startswith("codec.")})
+    store.write_tensors(export(codec), tmp_path / "w.safetensors", {"config": CONFIG.to_json()})
+    pipeline = StableCodecPipeline(store.read_weights(tmp_path / "w.safetensors"), CPU)
+    pixels = np.asarray(Image.open(photos / "a-1.png"))
+    encoded = pipeline.encode(pixels, Quality(90))
+    decoded = pipeline.decode(encoded, (150, 120))
+    assert np.abs(decoded.astype(int) - pixels).mean() < np.abs(pixels.mean((0, 1)) - pixels).mean()
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(photos: Path, tmp_path: Path) -> None:
+    def train(folder: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
+        source = batches(photos)
+        for stop in stops:
+            torch.manual_seed(stop)
+            stage = dataclasses.replace(VAE, steps=10)
+            trainer = Trainer(stage, VaeTask(stage, CPU, CONFIG), folder, CPU)
+            if trainer.step == 0:
+                torch.manual_seed(0)
+                trainer = Trainer(stage, VaeTask(stage, CPU, CONFIG), folder, CPU)
+            torch.manual_seed(5)
+            trainer.run(_stopping(source, trainer, stop))
+            assert trainer.step == stop
+        return load_average(folder)
+
+    whole = train(tmp_path / "whole", (10,))
+    parts = train(tmp_path / "parts", (4, 10))
+    # Latent noise is drawn anew after the stop; everything else is the same.
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=0.3, atol=0.02)
+
+
+def _stopping(source, trainer: Trainer, stop: int):
+    for batch in source:
+        trainer.stop = trainer.step + 1 >= stop
+        yield batch
+
+
+def test_learning_rate_warms_up_holds_and_decays() -> None:
+    stage = dataclasses.replace(VAE, steps=1000, warmup_steps=100, learning_rate=1.0)
+    assert learning_rate(stage, 0) == pytest.approx(0.01)
+    assert learning_rate(stage, 500) == 1.0
+    assert learning_rate(stage, 875) == pytest.approx(0.5)
+    assert learning_rate(stage, 999) == pytest.approx(0.1)
+
+
+def test_rate_weight_rises_where_too_many_bits_are_spent() -> None:
+    control = RateControl(PICTURE)
+    rate = torch.tensor([0.0, 1.0])
+    before = control.weight(rate)
+    control.update(rate, torch.tensor([10 * LOWEST_BPP, 0.1 * HIGHEST_BPP]), 0)
+    after = control.weight(rate)
+    assert after[0] > before[0]
+    assert after[1] < before[1]
+    assert target_bpp(rate).tolist() == pytest.approx([LOWEST_BPP, HIGHEST_BPP])
+
+
+def test_rate_targets_spread_from_the_highest() -> None:
+    stage = dataclasses.replace(PICTURE, rate_ramp_steps=100)
+    control = RateControl(stage)
+    rate = torch.zeros(1)
+    figures = control.update(rate, torch.tensor([HIGHEST_BPP]), 0)
+    assert figures["rate_ratio0"] == pytest.approx(1.0)
+    assert control.update(rate, torch.tensor([LOWEST_BPP]), 100)["rate_ratio0"] == pytest.approx(1.0)
+    assert rate_module.SPEED > 0
+
+
+def test_discriminator_and_codec_do_not_disturb_each_other() -> None:
+    discriminator = PatchDiscriminator((4, 4))
+    output = torch.rand(2, 3, 32, 32, requires_grad=True)
+    discriminator.generator_loss(output).mean().backward()
+    assert output.grad is not None
+    assert all(p.grad is None for p in discriminator.parameters())
+    output.grad = None
+    discriminator.own_loss(output, torch.rand(2, 3, 32, 32)).backward()
+    assert output.grad is None
+    assert any(p.grad is not None for p in discriminator.parameters())
+
+
+def test_validation_pictures_are_few_and_never_trained_on(tmp_path: Path) -> None:
+    paths = [tmp_path / f"a-{number}.png" for number in range(400)]
+    aside = [path for path in paths if is_validation(path)]
+    assert 4 <= len(aside) <= 20
+    for path in paths[:40]:
+        Image.new("RGB", (8, 8)).save(path)
+    assert not set(list_images(tmp_path)) & set(aside)
+
+
+def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training pictures"):
+        list_images(tmp_path)
+    with pytest.raises(InputError, match="run that stage first"):
+        load_average(tmp_path)
+
+
+def test_stages_chain_up() -> None:
+    for stage in STAGES.values():
+        assert stage.start is None or stage.start in STAGES
