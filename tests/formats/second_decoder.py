@@ -89,7 +89,7 @@ class Decoder:
         """Order of symbols."""
         symbols = [0] * len(t)
         for i in sorted(range(len(t)), key=lambda i: (t[i], i)):
-            if t[i]:
+            if t[i] >= 4:
                 symbols[i] = self.symbol(t[i])
         return symbols
 

@@ -73,7 +73,7 @@ def test_second_range_decoder(frequencies, count, spread):
 def test_second_encoder_writes_the_same_bytes(frequencies, seed):
     rng = np.random.default_rng(seed)
     t, symbols = random_group(rng, seed, [0.2, 1.0, 30.0][seed % 3])
-    t = np.sort(np.maximum(t, 1))
+    t = np.sort(np.maximum(t, 4))
     encoder = SymbolEncoder()
     encoder.code(t, symbols)
     assert encoder.finish() == second.encode(symbols.tolist(), t.tolist(), frequencies)
