@@ -1,4 +1,4 @@
-"""Writes the generated pages: docs/cli.md from --help, the dissected file in formats/container.md.
+"""Writes the generated pages: docs/cli.md from --help, the dissected file in formats/container.md, docs/results.md.
 
 python tests/generate_docs.py           write
 python tests/generate_docs.py --check   fail if a page is stale
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from latentcodec import __version__
+from latentcodec.bench.run import read_tsv, summary
 from latentcodec.cli.main import cli
 from latentcodec.container import file as container
 from latentcodec.container.fields import BitField
@@ -19,7 +21,10 @@ ROOT = Path(__file__).parents[1]
 CLI_PAGE = ROOT / "docs" / "cli.md"
 CONTAINER_PAGE = ROOT / "formats" / "container.md"
 DISSECTED = ROOT / "tests" / "golden" / "dissected.lcx"
+RESULTS_PAGE = ROOT / "docs" / "results.md"
+RESULTS = ROOT / "docs" / "results" / __version__
 START, END = "<!-- dissection -->", "<!-- end of dissection -->"
+RESULTS_START, RESULTS_END = "<!-- results -->", "<!-- end of results -->"
 
 
 def cli_page() -> str:
@@ -69,9 +74,19 @@ def container_page() -> str:
     return f"{before}{START}\n\n{dissection()}\n\n{END}{after}"
 
 
+def results_page() -> str:
+    """Tables of the committed measurements between the hand-written parts."""
+    before, rest = RESULTS_PAGE.read_text().split(RESULTS_START)
+    after = rest.split(RESULTS_END)[1]
+    tables = []
+    for path in sorted(RESULTS.glob("*.tsv")):
+        tables += [f"### {path.stem}", "", *summary(read_tsv(path)), ""]
+    return f"{before}{RESULTS_START}\n\n" + "\n".join(tables) + f"\n{RESULTS_END}{after}"
+
+
 def main() -> None:
     stale = []
-    for page, text in ((CLI_PAGE, cli_page()), (CONTAINER_PAGE, container_page())):
+    for page, text in ((CLI_PAGE, cli_page()), (CONTAINER_PAGE, container_page()), (RESULTS_PAGE, results_page())):
         if "--check" not in sys.argv:
             page.write_text(text)
         elif not page.exists() or page.read_text() != text:

@@ -53,6 +53,7 @@ def batches(photos: Path, seed: int = 0):
         yield sampler.batch(4)
 
 
+@pytest.mark.slow
 def test_vae_learns(photos: Path, tmp_path: Path) -> None:
     rows: list[dict[str, float]] = []
     torch.manual_seed(0)
@@ -62,6 +63,7 @@ def test_vae_learns(photos: Path, tmp_path: Path) -> None:
     assert rows[-1]["mse"] < 0.5 * rows[0]["mse"]
 
 
+@pytest.mark.slow
 def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     Trainer(VAE, VaeTask(VAE, CPU, CONFIG), tmp_path / "vae", CPU).run(batches(photos))
@@ -88,6 +90,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path
     assert np.abs(decoded.astype(int) - pixels).mean() < np.abs(pixels.mean((0, 1)) - pixels).mean()
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_stopped(photos: Path, tmp_path: Path) -> None:
     def train(folder: Path, stops: tuple[int, ...]) -> dict[str, torch.Tensor]:
         source = batches(photos)
