@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Begin with these exported weights instead of the stage that the recipe names.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the recipe and stop.")
 @click.option("--export", "export_path", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the averaged weights of a stage as they ship, and stop.")  # fmt: skip
@@ -32,6 +34,7 @@ def train_command(
     batch: int | None,
     device: str,
     seed: int,
+    start: Path | None,
     dry_run: bool,
     export_path: Path | None,
 ) -> None:
@@ -60,10 +63,10 @@ def train_command(
         return
     if data is None:
         raise InputError("--data names the folder of training photographs")
-    _train(stage, data, runs, device, seed)
+    _train(stage, data, runs, device, seed, start)
 
 
-def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int) -> None:
+def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int, start: Path | None) -> None:
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -78,4 +81,4 @@ def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int) -> No
             bar.update(row, completed=step)
             bar.console.print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), highlight=False)
 
-        train_stage(stage, data, runs, resolve_device(device), seed, report)
+        train_stage(stage, data, runs, resolve_device(device), seed, report, start)

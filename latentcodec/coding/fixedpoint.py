@@ -20,6 +20,7 @@ WEIGHT_BITS = 12
 ACTIVATION_LIMIT = 1 << 20
 WEIGHT_LIMIT = (1 << 15) - 1
 KNOT_SPACING_BITS = 5
+LARGEST_BAND = 1 << 23  # elements of a column matrix, 64 MB
 
 
 @dataclass(frozen=True)
@@ -58,19 +59,24 @@ class IntegerConv:
 
     def sums(self, x: Integers) -> Integers:
         """[I, H, W] -> [O, H, W], not shifted back yet."""
-        columns = _columns(x.astype(self.arithmetic.dtype), self.kernel)
-        flat = self.arithmetic.matmul(self.weight, columns).astype(np.int64)
-        return flat.reshape(len(flat), *x.shape[1:]) + self.bias[:, None, None]
+        _, height, width = x.shape
+        pad = self.kernel // 2
+        padded = np.pad(x.astype(self.arithmetic.dtype), ((0, 0), (pad, pad), (pad, pad)))
+        out = np.empty((len(self.bias), height, width), np.int64)
+        # In bands of rows, because the columns of a large picture would take gigabytes at once.
+        band = max(1, LARGEST_BAND // (self.weight.shape[1] * width))
+        for top in range(0, height, band):
+            bottom = min(top + band, height)
+            columns = _columns(padded[:, top : bottom + 2 * pad], self.kernel)
+            flat = self.arithmetic.matmul(self.weight, columns).astype(np.int64)
+            out[:, top:bottom] = flat.reshape(len(out), bottom - top, width) + self.bias[:, None, None]
+        return out
 
 
-def _columns(x: Numbers, kernel: int) -> Numbers:
-    """[C, H, W] -> [C * k * k, H * W]: the neighbourhood of every position, zeros outside."""
-    if kernel == 1:
-        return x.reshape(x.shape[0], -1)
-    pad = kernel // 2
-    padded = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
+def _columns(padded: Numbers, kernel: int) -> Numbers:
+    """[C, H + k - 1, W + k - 1] -> [C * k * k, H * W]: the neighbourhood of every position."""
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
-    return windows.transpose(0, 3, 4, 1, 2).reshape(x.shape[0] * kernel * kernel, -1)
+    return windows.transpose(0, 3, 4, 1, 2).reshape(len(padded) * kernel * kernel, -1)
 
 
 def shift_round(x: Integers, bits: int) -> Integers:

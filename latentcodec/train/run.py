@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from latentcodec.errors import InputError
 from latentcodec.models.stablecodec.config import StableCodecConfig
-from latentcodec.models.stablecodec.export import export
+from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import CropSampler, list_images, prefetch
 from latentcodec.train.loop import Trainer, load_average
@@ -23,15 +24,29 @@ def train_stage(
     device: torch.device,
     seed: int,
     report: Callable[[int, dict[str, float]], None],
+    start: Path | None = None,
 ) -> None:
-    """Train (or resume) `stage` in runs/<stage name>, starting from the average of the stage that it names."""
+    """Train (or resume) `stage` in runs/<stage name>.
+
+    A new run starts from the exported weights in `start`, or from the average of the stage that the recipe names.
+    """
     torch.manual_seed(seed)
     trainer = Trainer(stage, TASKS[stage.task](stage, device, None), runs / stage.name, device, report)
     sampler = CropSampler(list_images(data), stage.crop, seed + trainer.step)
     batches = prefetch(sampler, stage.batch)
-    if trainer.step == 0 and stage.start is not None:
+    if trainer.step == 0 and start is not None:
+        trainer.start_from(_exported_state(start), batches)
+    elif trainer.step == 0 and stage.start is not None:
         trainer.start_from(load_average(runs / stage.start), batches)
     trainer.run(batches)
+
+
+def _exported_state(path: Path) -> dict[str, Tensor]:
+    """Shipped weights -> training state of a stablecodec stage."""
+    weights = store.read_weights(path)
+    codec = StableCodec(StableCodecConfig.from_json(weights.metadata.get("config", "")))
+    restore(weights.tensors, codec)
+    return {f"codec.{name}": value for name, value in codec.state_dict().items()}
 
 
 def export_stage(stage: Stage, runs: Path, path: Path) -> str:

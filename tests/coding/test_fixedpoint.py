@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from latentcodec.coding import fixedpoint
 from latentcodec.coding.fixedpoint import (
     ACTIVATION_LIMIT,
     DEFINITION,
@@ -52,6 +53,16 @@ def test_convolution_matches_its_definition() -> None:
     for o, row, column in np.ndindex(2, 4, 5):
         expected[o, row, column] = (weight[o] * padded[:, row : row + 3, column : column + 3]).sum() + o
     assert np.array_equal(IntegerConv.build(weight, np.arange(2)).sums(x), expected)
+
+
+def test_bands_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    weight, bias = extreme_layer(rng, 16, 3)
+    x = rng.integers(-ACTIVATION_LIMIT, ACTIVATION_LIMIT, (16, 11, 7))
+    expected = IntegerConv.build(weight, bias).sums(x)
+    for limit in (1, 16 * 9 * 7 * 3, 16 * 9 * 7 * 10):
+        monkeypatch.setattr(fixedpoint, "LARGEST_BAND", limit)
+        assert np.array_equal(IntegerConv.build(weight, bias).sums(x), expected)
 
 
 def test_rounding_is_half_up_for_both_signs() -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latentcodec.errors import InputError
-from latentcodec.models.stablecodec.export import export
+from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
@@ -117,6 +117,16 @@ def _stopping(source, trainer: Trainer, stop: int):
     for batch in source:
         trainer.stop = trainer.step + 1 >= stop
         yield batch
+
+
+def test_exported_weights_can_be_trained_further() -> None:
+    shipped = store.read_weights(tiny.GOLDEN_WEIGHTS).tensors
+    codec = StableCodec(tiny.CONFIG)
+    restore(shipped, codec)
+    again = export(codec)
+    assert set(again) == set(shipped)
+    for name, value in shipped.items():
+        assert torch.equal(again[name], value), name
 
 
 def test_learning_rate_warms_up_holds_and_decays() -> None:

@@ -3,12 +3,14 @@
 Rounding to integers happens here, once; what is shipped is what every machine computes with.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS, WEIGHT_LIMIT
 from latentcodec.errors import WeightsError
-from latentcodec.models.blocks.rate import KnotModulation
+from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.entropy import ContextStep, EntropyModel, HyperSynthesis
 from latentcodec.models.stablecodec.model import StableCodec
 
@@ -35,6 +37,43 @@ def export_entropy(model: EntropyModel) -> dict[str, Tensor]:
     for name in ("prior", "offset"):
         arrays[name] = _fixed(getattr(model, name).values, ACTIVATION_BITS).to(torch.int32)
     return arrays
+
+
+@torch.no_grad()
+def restore(shipped: dict[str, Tensor], codec: StableCodec) -> None:
+    """Inverse of `export`, up to its rounding: shipped tensors -> networks that can be trained further."""
+    floats = {k: v.float() for k, v in shipped.items() if not k.startswith(INTEGER_PREFIX)}
+    integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in shipped.items() if k.startswith(INTEGER_PREFIX)}
+    codec.load_state_dict(floats, strict=False)
+    targets = {name: parameter for name, parameter, _ in _integer_parameters(codec.entropy)}
+    scales = {name: scale for name, _, scale in _integer_parameters(codec.entropy)}
+    for name, value in integers.items():
+        if name in targets:
+            unbiased = value.double() - (1 << WEIGHT_BITS if name.endswith(".scale") else 0)
+            targets[name].copy_((unbiased / scales[name]).reshape(targets[name].shape))
+
+
+def _integer_parameters(model: EntropyModel) -> Iterator[tuple[str, nn.Parameter, float]]:
+    """(shipped name, trained parameter, integers per unit of the parameter)."""
+    for name in ("prior", "offset"):
+        knots: RateKnots = getattr(model, name)
+        yield name, knots.scaled, knots.speed * 2**ACTIVATION_BITS
+    yield from _conv_parameters("hyper.", model.hyper_synthesis, ("conv1", "conv2", "conv3"))
+    for number, step in enumerate(model.steps):
+        yield from _conv_parameters(f"step{number}.", step, ("known", "base", "hidden", "out"))
+
+
+def _conv_parameters(prefix: str, net: nn.Module, names: tuple[str, ...]) -> Iterator[tuple[str, nn.Parameter, float]]:
+    for name in names:
+        layer = getattr(net, name)
+        yield f"{prefix}{name}.weight", layer.weight, 2**WEIGHT_BITS
+        if layer.bias is not None:
+            # The two first layers of a step share one bias, which ships with `base`.
+            shipped = "base" if name == "known" else name
+            yield f"{prefix}{shipped}.bias", layer.bias, 2 ** (WEIGHT_BITS + ACTIVATION_BITS)
+    for kind, bits in (("scale", WEIGHT_BITS), ("shift", ACTIVATION_BITS)):
+        knots: RateKnots = getattr(net.modulation, kind)
+        yield f"{prefix}{kind}", knots.scaled, knots.speed * 2**bits
 
 
 def _hyper(net: HyperSynthesis) -> dict[str, Tensor]:
