@@ -1,6 +1,6 @@
 """Image files <-> pixel arrays. The only module that uses Pillow.
 
-Everything becomes 8-bit sRGB, on purpose and by these rules:
+Everything becomes 8-bit sRGB, on purpose and by these rules; what gets lost on the way is named in `Picture.notes`.
 
 | input | becomes |
 |---|---|
@@ -10,7 +10,8 @@ Everything becomes 8-bit sRGB, on purpose and by these rules:
 | CMYK, Lab, YCbCr | RGB, through the embedded profile if there is one |
 | alpha (also as a transparent colour) | kept as its own plane; dropped if it is opaque everywhere |
 | EXIF orientation | applied to the pixels |
-| ICC profile | pixels converted to sRGB; RGB and gray pictures may keep it instead |
+| ICC profile | pixels converted to sRGB; RGB and 8-bit gray pictures may keep it instead |
+| several frames or pages | the first |
 """
 
 import io
@@ -23,19 +24,26 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageDraw, ImageOps, UnidentifiedImageError
 
 from latentcodec.errors import CorruptError, InputError
+from latentcodec.limits import MAX_SIDE
 
 Pixels = npt.NDArray[np.uint8]
-MAX_SIDE = 1 << 14
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _PROFILE_STAYS = ("RGB", "RGBA", "P", "L", "LA")
 _EXIF_PREFIX = b"Exif\0\0"  # that of a JPEG segment, not part of the data
+_ORIENTATION = 0x0112
+# A TIFF's own directory describes its layout; only these of its tags describe the picture.
+_DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
+
+# Sides are limited here, not Pillow's number of pixels: 16384 x 16384 is allowed.
+Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
 
 
 @dataclass(frozen=True)
 class Picture:
     """One picture in sRGB (or in the colour space of `icc`, where that is set).
 
-    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W], straight, or None; gray: the three channels are equal.
+    pixels: uint8 [H, W, 3]; alpha: uint8 [H, W], straight, or None; gray: the three channels are equal; exif: TIFF
+    structure without prefix; notes: what was lost or ignored when it was read, for people.
     """
 
     pixels: Pixels
@@ -44,6 +52,7 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -61,62 +70,98 @@ class Picture:
 
 def read_picture(source: Path | bytes, keep_icc: bool = False) -> Picture:
     """Image file (path or contents) -> Picture. Raises InputError if it is not a picture that can be used."""
-    name = source.name if isinstance(source, Path) else "standard input"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file = source if isinstance(source, Path) else io.BytesIO(source)
             with Image.open(file) as image:
                 return _picture(image, keep_icc)
+    except (InputError, MemoryError):
+        raise
     except FileNotFoundError as error:
-        raise InputError(f"{name}: no such file") from error
+        raise InputError("no such file") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not an image file that Pillow can read") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError("not an image file that Pillow can read") from error
+    except Exception as error:  # damaged files make Pillow and its plugins raise almost anything
+        raise InputError(f"cannot be read as a picture: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _picture(image: Image.Image, keep_icc: bool) -> Picture:
     if max(image.size) > MAX_SIDE:
         raise InputError(f"the picture is {image.width}x{image.height}; sides of 1 to {MAX_SIDE} are supported")
-    icc, exif, xmp = image.info.get("icc_profile"), image.getexif(), image.info.get("xmp")
-    keep_icc = keep_icc and image.mode in _PROFILE_STAYS  # elsewhere the pixels leave the profile's colour space
-    upright = ImageOps.exif_transpose(image)
-    exif.pop(0x0112, None)  # orientation: it is in the pixels now
-    gray = upright.mode in ("1", "L", "LA", "La", *_SIXTEEN_BIT)
-    alpha = _alpha(upright)
-    colour = _to_rgb(upright, None if keep_icc else icc)
+    notes = []
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append(f"only the first of {getattr(image, 'n_frames', 1)} frames is kept")
+    icc = image.info.get("icc_profile")
+    stays = bool(keep_icc and icc and image.mode in _PROFILE_STAYS)
+    if keep_icc and icc and not stays:
+        notes.append(f"the colour profile cannot be kept for mode {image.mode}")
+    upright = _upright(image)
+    colour, applied = _to_rgb(upright, None if stays else icc)
+    if icc and not stays and not applied:
+        notes.append("the colour profile could not be applied; sRGB is assumed")
+    xmp = upright.info.get("xmp")
     return Picture(
         pixels=np.asarray(colour),
-        alpha=alpha,
-        gray=gray,
-        icc=icc if keep_icc else None,
-        exif=exif.tobytes().removeprefix(_EXIF_PREFIX) if len(exif) else None,
+        alpha=_alpha(upright),
+        gray=upright.mode in ("1", "L", "LA", "La", *_SIXTEEN_BIT),
+        icc=icc if stays else None,
+        exif=_exif(upright, notes),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+        notes=tuple(notes),
     )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says; unreadable EXIF says nothing."""
+    image.load()  # so that what fails below is the EXIF, not the pixels
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow's EXIF reader raises what its input makes it
+        return image
+
+
+def _exif(image: Image.Image, notes: list[str]) -> bytes | None:
+    """Descriptive EXIF without orientation, which is in the pixels; unreadable EXIF is noted and left out."""
+    try:
+        exif = image.getexif()
+        unwanted = {_ORIENTATION} if image.format != "TIFF" else set(exif) - _DESCRIPTIVE
+        for tag in unwanted & set(exif):
+            del exif[tag]
+        return exif.tobytes().removeprefix(_EXIF_PREFIX) if len(exif) else None
+    except Exception:  # Pillow's EXIF reader raises what its input makes it
+        notes.append("the EXIF data cannot be read and are left out")
+        return None
 
 
 def _alpha(image: Image.Image) -> Pixels | None:
     """The alpha plane, or None if every pixel is opaque."""
     if not image.has_transparency_data:
         return None
-    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    if image.mode in _SIXTEEN_BIT:
+        opaque = np.asarray(image) != image.info["transparency"]
+        alpha = np.where(opaque, 255, 0).astype(np.uint8)
+    else:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     return None if alpha.min() == 255 else alpha
 
 
-def _to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def _to_rgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bool]:
+    """Colours as 8-bit RGB, and whether the profile was applied."""
     if image.mode in _SIXTEEN_BIT:
         values = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(np.clip(values >> 8, 0, 255).astype(np.uint8)).convert("RGB"), False
     if image.mode == "F":
         raise ValueError("floating-point pictures are not supported")
-    if icc is not None:
-        converted = _to_srgb(image, icc)
-        if converted is not None:
-            return converted
-    return image.convert("RGBA").convert("RGB") if image.mode == "PA" else image.convert("RGB")
+    converted = None if icc is None else _to_srgb(image, icc)
+    if converted is not None:
+        return converted, True
+    return (image.convert("RGBA").convert("RGB") if image.mode == "PA" else image.convert("RGB")), False
 
 
 def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
@@ -129,23 +174,69 @@ def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
         return None
 
 
+@dataclass(frozen=True)
+class _Format:
+    """How one kind of image file is written, and what it can hold."""
+
+    name: str
+    alpha: bool
+    metadata: bool
+    options: dict[str, object]
+
+
+_PNG = _Format("PNG", alpha=True, metadata=True, options={})
+_JPEG = _Format("JPEG", alpha=False, metadata=True, options={"quality": 95, "subsampling": 0})
+_PPM = _Format("PPM", alpha=False, metadata=False, options={})
+_TIFF = _Format("TIFF", alpha=True, metadata=True, options={"compression": "tiff_lzw"})
+FORMATS = {
+    ".png": _PNG,
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+    ".webp": _Format("WEBP", alpha=True, metadata=True, options={"lossless": True, "exact": True}),
+    ".avif": _Format("AVIF", alpha=True, metadata=True, options={"quality": 95}),
+    ".tif": _TIFF,
+    ".tiff": _TIFF,
+    ".bmp": _Format("BMP", alpha=False, metadata=False, options={}),
+    ".ppm": _PPM,
+    ".pgm": _PPM,
+}
+
+
 def write_picture(picture: Picture, suffix: str) -> bytes:
-    """Picture -> contents of an image file of the kind that `suffix` ('.png') names. Raises InputError."""
-    image = to_pillow(picture)
-    formats = Image.registered_extensions()
-    if suffix.lower() not in formats or formats[suffix.lower()] not in Image.SAVE:
-        raise InputError(f"cannot write {suffix or 'files without a suffix'}: unknown image format")
-    kind = formats[suffix.lower()]
-    exif = None if picture.exif is None else _EXIF_PREFIX + picture.exif
-    extra = {k: v for k, v in (("icc_profile", picture.icc), ("exif", exif), ("xmp", picture.xmp)) if v}
-    if kind in ("PPM", "JPEG", "BMP") and picture.alpha is not None:
+    """Picture -> contents of an image file of the kind that `suffix` ('.png') names; the kinds are FORMATS.
+
+    PNG, WebP, TIFF, PPM and BMP are lossless, JPEG and AVIF of quality 95. Raises InputError for another suffix, and
+    where the kind cannot hold the picture's alpha or colour profile.
+    """
+    if suffix.lower() not in FORMATS:
+        raise InputError(f"cannot write {suffix or 'files without a suffix'}; there is {' '.join(FORMATS)}")
+    kind = FORMATS[suffix.lower()]
+    if picture.alpha is not None and not kind.alpha:
         raise InputError(f"{suffix} cannot hold the picture's alpha channel; write .png or .webp")
+    if picture.icc is not None and not kind.metadata:
+        raise InputError(f"{suffix} cannot hold the picture's colour profile; write .png or .webp")
+    image = to_pillow(picture)
+    extra = {"icc_profile": picture.icc, "exif": _checked_exif(picture.exif), "xmp": picture.xmp}
+    metadata = {k: v for k, v in extra.items() if v} if kind.metadata else {}
     out = io.BytesIO()
     try:
-        image.save(out, kind, **extra, **({"lossless": True} if kind == "WEBP" else {}))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {suffix}: {error}") from error
+        image.save(out, kind.name, **metadata, **kind.options)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"cannot write {suffix}: {_one_line(error)}") from error
     return out.getvalue()
+
+
+def _checked_exif(data: bytes | None) -> bytes | None:
+    """EXIF of a file as written by anybody: what cannot be parsed is left out, and so is a stray orientation."""
+    if data is None:
+        return None
+    exif = Image.Exif()
+    try:
+        exif.load(_EXIF_PREFIX + data)
+        exif.pop(_ORIENTATION, None)
+        return exif.tobytes()
+    except Exception:  # Pillow's EXIF reader raises what its input makes it
+        return None
 
 
 def to_pillow(picture: Picture) -> Image.Image:

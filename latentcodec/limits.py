@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MAX_SIDE = 1 << 14  # of a picture, in pixels: what the header's fields hold
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -12,3 +14,4 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+HEADER_ONLY = Limits(max_pixels=MAX_SIDE * MAX_SIDE)  # for those who read a file without decoding it

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from latentcodec.errors import InputError
 
+LARGEST_BUDGET = 10**12
+LARGEST_BPP = 1000
 _UNITS = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
 _TARGET = re.compile(r"(\d+\.?\d*|\.\d+)(bpp|[kKM]?i?B)?")
 
@@ -15,6 +17,10 @@ class Quality:
 
     value: float
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 100:
+            raise InputError(f"quality {self.value:g} is not in 0..100")
+
 
 @dataclass(frozen=True)
 class ByteBudget:
@@ -22,12 +28,20 @@ class ByteBudget:
 
     size_bytes: int
 
+    def __post_init__(self) -> None:
+        if not 0 < self.size_bytes <= LARGEST_BUDGET:
+            raise InputError("a budget must be from 1 byte to 1 TB")
+
 
 @dataclass(frozen=True)
 class BppBudget:
     """The whole file has at most this many bits per pixel of the original picture."""
 
     bpp: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bpp <= LARGEST_BPP:
+            raise InputError(f"a budget must be above 0 and at most {LARGEST_BPP} bits per pixel")
 
 
 Target = Quality | ByteBudget | BppBudget
@@ -45,9 +59,9 @@ def parse_target(text: str) -> Target:
         if value > 100:
             raise InputError(f"quality {text} is not in 0..100; for bytes write {text}B")
         return Quality(value)
-    if value == 0:
-        raise InputError("a budget of zero cannot be met")
-    return BppBudget(value) if unit == "bpp" else ByteBudget(int(value * _UNITS[unit]))
+    if unit == "bpp":
+        return BppBudget(value)
+    return ByteBudget(int(min(value * _UNITS[unit], 2 * LARGEST_BUDGET)))
 
 
 def budget_bytes(target: ByteBudget | BppBudget, pixels: int) -> int:

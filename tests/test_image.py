@@ -90,24 +90,68 @@ def test_cmyk_becomes_rgb() -> None:
     assert np.abs(picture.pixels.astype(int) - GRADIENT).max() <= 2
 
 
-def swapping_profile() -> bytes:
-    """A profile whose colours differ from sRGB: Lab would need 3 other channels, so use linear light XYZ-like gamma."""
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+# The same profile with the primaries of red and blue exchanged in its table of tags.
+SWAPPED = SRGB.replace(b"rXYZ", b"\0tmp").replace(b"bXYZ", b"rXYZ").replace(b"\0tmp", b"bXYZ")
 
 
 def test_profile_is_converted_away_or_kept() -> None:
-    data = file_of(Image.fromarray(GRADIENT), icc_profile=swapping_profile())
+    data = file_of(Image.fromarray(GRADIENT), icc_profile=SRGB)
     converted = read_picture(data)
     assert converted.icc is None
     assert np.abs(converted.pixels.astype(int) - GRADIENT).max() <= 1
     kept = read_picture(data, keep_icc=True)
-    assert kept.icc == swapping_profile()
-    assert Image.open(io.BytesIO(write_picture(kept, ".png"))).info["icc_profile"] == kept.icc
+    assert kept.icc == SRGB
+    with Image.open(io.BytesIO(write_picture(kept, ".png"))) as written:
+        assert written.info["icc_profile"] == SRGB
+    with pytest.raises(InputError, match="colour profile"):
+        write_picture(kept, ".ppm")
+
+
+def test_profile_changes_the_colours() -> None:
+    converted = read_picture(file_of(Image.fromarray(GRADIENT), icc_profile=SWAPPED))
+    assert converted.icc is None
+    assert converted.notes == ()
+    assert np.abs(converted.pixels.astype(int) - GRADIENT).mean() > 10
+
+
+def test_profile_that_cannot_stay_is_noted() -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT).convert("CMYK"), "TIFF", icc_profile=SRGB), keep_icc=True)
+    assert picture.icc is None
+    assert any("cannot be kept for mode CMYK" in note for note in picture.notes)
 
 
 def test_broken_profile_is_ignored() -> None:
     picture = read_picture(file_of(Image.fromarray(GRADIENT), icc_profile=b"not a profile" * 20))
     assert np.array_equal(picture.pixels, GRADIENT)
+    assert picture.notes == ("the colour profile could not be applied; sRGB is assumed",)
+
+
+def test_only_the_first_frame_is_kept_and_that_is_said() -> None:
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue", "green")]
+    picture = read_picture(file_of(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
+    assert picture.pixels[0, 0].tolist() == [255, 0, 0]
+    assert picture.notes == ("only the first of 3 frames is kept",)
+
+
+def test_sixteen_bit_transparency_is_kept() -> None:
+    values = np.full((4, 4), 7000, np.uint16)
+    values[1, 2] = 300
+    picture = read_picture(file_of(Image.fromarray(values), transparency=300))
+    assert picture.alpha is not None
+    assert (picture.alpha == 0).sum() == 1
+
+
+def test_tiff_layout_is_not_taken_for_metadata() -> None:
+    assert read_picture(file_of(Image.fromarray(GRADIENT), "TIFF")).exif is None
+
+
+@pytest.mark.parametrize("exif", [b"MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", b"junk"])
+def test_damaged_exif_harms_nothing(exif: bytes) -> None:
+    picture = read_picture(file_of(Image.fromarray(GRADIENT), exif=b"Exif\0\0" + exif))
+    assert np.array_equal(picture.pixels, GRADIENT)
+    for suffix in (".png", ".jpg", ".tif", ".webp", ".avif"):
+        assert write_picture(Picture(GRADIENT, exif=exif), suffix)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (16384, 1)])
@@ -122,10 +166,10 @@ def test_unusable_inputs_are_one_clear_line(tmp_path: Path) -> None:
         (tmp_path / "none.png", "no such file"),
         (tmp_path / "text.png", "not an image file"),
         (b"", "not an image file"),
-        (truncated, "standard input"),
+        (truncated, "cannot be read as a picture"),
         (file_of(Image.new("RGB", (16385, 1))), "16385x1"),
         (file_of(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"), "floating-point"),
-        (tmp_path, "directory"),
+        (tmp_path, "s a directory"),
     ]
     for source, message in cases:
         with pytest.raises(InputError, match=message) as caught:
@@ -137,9 +181,9 @@ def test_formats_without_alpha_say_so() -> None:
     picture = Picture(GRADIENT, alpha=np.zeros(GRADIENT.shape[:2], np.uint8))
     with pytest.raises(InputError, match="alpha"):
         write_picture(picture, ".jpg")
-    with pytest.raises(InputError, match="unknown image format"):
+    with pytest.raises(InputError, match=r"cannot write \.xyz; there is \.png"):
         write_picture(picture, ".xyz")
-    with pytest.raises(InputError, match="unknown image format"):
+    with pytest.raises(InputError, match="files without a suffix"):
         write_picture(picture, "")
 
 

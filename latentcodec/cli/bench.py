@@ -1,5 +1,6 @@
 """lcodec bench"""
 
+import resource
 from pathlib import Path
 
 import click
@@ -9,7 +10,7 @@ from latentcodec.errors import InputError
 
 @click.command("bench")
 @click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--rates", default="0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
+@click.option("--rates", default="50,0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
               help="Targets as encode -q takes them, separated by commas.")  # fmt: skip
 @click.option("--method", default=None, help="Coding method.  [default: stablecodec]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -34,6 +35,8 @@ def bench_command(
     if not paths:
         raise InputError(f"no pictures in {corpus}")
     targets = rates.split(",")
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
     if sheet is not None:
         draw(paths, parse_target(targets[0]), method or DEFAULT_METHOD, device, sheet)
         return
@@ -42,4 +45,6 @@ def bench_command(
         rows = [next(measured) for _ in steps]
     if output is not None:
         write_tsv(rows, output)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     click.echo("\n".join(summary(rows)))
+    click.echo(f"\nPeak memory of this process, metric networks included: {peak:.0f} MB")

@@ -2,11 +2,31 @@
 
 import json
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_output
+from latentcodec.errors import InputError
+
+if TYPE_CHECKING:
+    from latentcodec.image import Picture
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is told about one encoded file."""
+
+    input: str
+    output: str
+    width: int
+    height: int
+    bytes: int
+    bpp: float
+    information_bytes: float
+    seconds: float
 
 
 @click.command("encode")
@@ -50,41 +70,49 @@ def encode_command(
     from latentcodec.rate import parse_target
 
     target = parse_target(target_text)
+    if as_json and (output == STDIO or (output is None and STDIO in inputs)):
+        raise InputError("--json and the file cannot both go to standard output")
     jobs = plan(inputs, output, ".lcx")
 
     def work(job: Job) -> str:
         from latentcodec.api import encode_picture
-        from latentcodec.image import read_picture, without_metadata
         from latentcodec.pipelines.registry import DEFAULT_METHOD
 
-        picture = read_picture(read_input(STDIO) if job.source == STDIO else Path(job.source), keep_icc)
-        if not keep_metadata and (picture.exif or picture.xmp):
-            dropped = len(picture.exif or b"") + len(picture.xmp or b"")
-            if not quiet:
-                click.echo(f"{job.name}: {dropped} bytes of EXIF/XMP left out (--keep-metadata stores them)", err=True)
-            picture = without_metadata(picture)
+        picture = _read(job, keep_icc, keep_metadata, quiet)
         started = time.perf_counter()
         result = encode_picture(
             picture, target, method=method or DEFAULT_METHOD, device=device, best_effort=best_effort
         )
-        seconds = time.perf_counter() - started
+        seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)
         width, height = picture.size
-        figures = {
-            "input": job.name,
-            "output": job.target,
-            "width": width,
-            "height": height,
-            "bytes": len(result.data),
-            "bpp": round(8 * len(result.data) / (width * height), 6),
-            "information_bytes": round(result.information_bits / 8, 2),
-            "seconds": round(seconds, 3),
-        }
+        size = len(result.data)
+        bpp, information = round(8 * size / (width * height), 6), round(result.information_bits / 8, 2)
+        figures = Figures(job.name, job.target, width, height, size, bpp, information, seconds)
         if as_json:
-            click.echo(json.dumps(figures))
-        message = f"{job.name} -> {job.target}: {width}x{height}, {len(result.data)} bytes, {figures['bpp']:.4f} bpp"
-        if verbose:
-            message += f", {figures['information_bytes']} bytes of information, {seconds:.2f} s"
-        return message
+            click.echo(json.dumps(asdict(figures)))
+        return _describe(figures, verbose)
 
     context.exit(run(jobs, work, no_clobber=no_clobber, quiet=quiet or as_json))
+
+
+def _read(job: Job, keep_icc: bool, keep_metadata: bool, quiet: bool) -> "Picture":
+    """The input picture; tells what is left out of it."""
+    from latentcodec.image import read_picture, without_metadata
+
+    picture = read_picture(read_input(STDIO) if job.source == STDIO else Path(job.source), keep_icc)
+    notes = list(picture.notes)
+    if not keep_metadata and (picture.exif or picture.xmp):
+        dropped = len(picture.exif or b"") + len(picture.xmp or b"")
+        notes.append(f"{dropped} bytes of EXIF/XMP left out (--keep-metadata stores them)")
+        picture = without_metadata(picture)
+    if not quiet:
+        for note in notes:
+            click.echo(f"{job.name}: {note}", err=True)
+    return picture
+
+
+def _describe(figures: Figures, verbose: bool) -> str:
+    size = f"{figures.width}x{figures.height}, {figures.bytes} bytes, {figures.bpp:.4f} bpp"
+    more = f", {figures.information_bytes} bytes of information, {figures.seconds:.2f} s" if verbose else ""
+    return f"{figures.input} -> {figures.output}: {size}{more}"

@@ -28,10 +28,28 @@ class Job:
 
 
 def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
-    """Pair inputs with outputs. Raises InputError where the combination makes no sense."""
+    """Pair inputs with outputs. Raises InputError where the combination makes no sense or would destroy something."""
+    if "" in sources or output == "":
+        raise InputError("a file name is empty")
+    folder = output is not None and (len(sources) > 1 or Path(output).is_dir() or output.endswith(os.sep))
+    jobs = _pair(sources, output, suffix, folder)
+    targets = [job.target for job in jobs if job.target != STDIO]
+    for job in jobs:
+        if targets.count(job.target) > 1:
+            raise InputError(f"{job.target}: two inputs would be written there")
+        if STDIO not in (job.target, job.source) and Path(job.target).absolute() == Path(job.source).absolute():
+            raise InputError(f"{job.source}: the output would replace the input")
+    if STDIO in (job.target for job in jobs):
+        _refuse_terminal()
+    if output is not None and folder:
+        _make_folder(Path(output))
+    return jobs
+
+
+def _pair(sources: Sequence[str], output: str | None, suffix: str, folder: bool) -> list[Job]:
     if output is None:
-        return [Job(source, _beside(source, suffix)) for source in sources]
-    if len(sources) == 1 and not Path(output).is_dir() and not output.endswith(os.sep):
+        return [Job(source, STDIO if source == STDIO else str(Path(source).with_suffix(suffix))) for source in sources]
+    if not folder:
         return [Job(sources[0], output)]
     if output == STDIO:
         raise InputError("only one file fits on standard output")
@@ -39,57 +57,70 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
         raise InputError(f"{output}: several inputs need a folder for their outputs")
     if STDIO in sources:
         raise InputError("standard input has no name; give its output one with -o FILE")
-    Path(output).mkdir(parents=True, exist_ok=True)
-    jobs = [Job(source, str(Path(output) / Path(source).with_suffix(suffix).name)) for source in sources]
-    targets = [job.target for job in jobs]
-    clash = next((t for t in targets if targets.count(t) > 1), None)
-    if clash:
-        raise InputError(f"{clash}: two inputs have the same name")
-    return jobs
+    return [Job(source, str(Path(output) / Path(source).with_suffix(suffix).name)) for source in sources]
 
 
-def _beside(source: str, suffix: str) -> str:
-    return STDIO if source == STDIO else str(Path(source).with_suffix(suffix))
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: {_reason(error)}") from error
 
 
 def read_input(source: str) -> bytes:
     """All bytes of a file or of standard input. Raises InputError."""
     if source == STDIO:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise InputError("nothing is piped into standard input")
         return sys.stdin.buffer.read()
     try:
         return Path(source).read_bytes()
     except OSError as error:
-        raise InputError(f"{source}: {error.strerror}") from error
+        raise InputError(_reason(error)) from error
 
 
 def write_output(target: str, data: bytes) -> None:
-    """Write whole or not at all: to a temporary file beside the target, then rename."""
+    """Write whole or not at all: to a temporary file beside the target, then rename. Raises InputError."""
     if target == STDIO:
-        if sys.stdout.isatty():
-            raise InputError("refusing to write binary data to a terminal; use -o FILE")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    path = Path(target)
+    path = Path(target).resolve()  # through symbolic links, so that they stay
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.close()
-                temporary.chmod(0o666 & ~_umask())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)  # a device or pipe takes the bytes; it must not be replaced
+        else:
+            _replace(path, data)
     except OSError as error:
-        raise InputError(f"{target}: {error.strerror}") from error
+        raise InputError(f"cannot write {target}: {_reason(error)}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.close()
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _refuse_terminal() -> None:
+    if sys.stdout is None or sys.stdout.isatty():
+        raise InputError("refusing to write binary data to a terminal; use -o FILE")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, quiet: bool) -> int:
@@ -106,9 +137,7 @@ def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, qu
             try:
                 message = work(job)
             except LcodecError as error:
-                click.echo(
-                    f"lcodec: {job.name}: {error}" if job.name not in str(error) else f"lcodec: {error}", err=True
-                )
+                click.echo(f"lcodec: {job.name}: {error}", err=True)
                 code = code or error.exit_code
                 continue
             if not quiet:

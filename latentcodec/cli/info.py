@@ -8,6 +8,8 @@ from latentcodec.cli.files import read_input
 from latentcodec.container import file as container
 from latentcodec.container.chunks import Tag
 from latentcodec.container.header import HEADER, HEADER_BYTES
+from latentcodec.errors import LcodecError
+from latentcodec.limits import HEADER_ONLY
 
 METHOD_NAMES = {1: "overfit", 2: "stablecodec", 3: "sodec"}
 
@@ -15,25 +17,33 @@ METHOD_NAMES = {1: "overfit", 2: "stablecodec", 3: "sodec"}
 @click.command("info")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file.")
-def info_command(inputs: tuple[str, ...], as_json: bool) -> None:
+@click.pass_context
+def info_command(context: click.Context, inputs: tuple[str, ...], as_json: bool) -> None:
     """Show every field of .lcx files. Checks the file's checksum; decodes nothing.
 
     \b
     lcodec info photo.lcx
     lcodec info --json photo.lcx
     """
+    code = 0
     for source in inputs:
-        figures = describe(source, read_input(source))
+        try:
+            figures = describe(source, read_input(source))
+        except LcodecError as error:
+            click.echo(f"lcodec: {source}: {error}", err=True)
+            code = code or error.exit_code
+            continue
         if as_json:
             click.echo(json.dumps(figures))
             continue
         for name, value in figures.items():
             click.echo(f"{name:<14}{value}")
+    context.exit(code)
 
 
 def describe(name: str, data: bytes) -> dict[str, object]:
     """Fields of the header as declared, then what follows from them."""
-    parsed = container.read(data)
+    parsed = container.read(data, HEADER_ONLY)
     header = container.read_header(data)
     fields: dict[str, object] = {field.name: header[field.name] for field in HEADER}
     fields["magic"] = f"{header['magic']:03x}"

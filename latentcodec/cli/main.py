@@ -69,6 +69,10 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         fail(f"{error.filename or 'i/o'}: {error.strerror or error}", 1)
+    except RuntimeError as error:
+        if "memory" not in str(error).lower():
+            raise  # a bug, to be seen with its traceback
+        fail("not enough memory for a picture of this size", 1)  # torch has its own errors for that
 
 
 def fail(message: str, code: int) -> None:

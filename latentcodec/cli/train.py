@@ -42,7 +42,6 @@ def train_command(
 
     \b
     lcodec train vae --data photos/
-    lcodec train latent --data photos/
     lcodec train picture --data photos/
     lcodec train picture --export model.safetensors
     """

@@ -24,9 +24,9 @@ def list_command() -> None:
 @weights_command.command("verify")
 @click.argument("names", nargs=-1)
 def verify_command(names: tuple[str, ...]) -> None:
-    """Check the SHA-256 of weights files (all that are present, if none is named)."""
+    """Check the SHA-256 of weights files (if none is named: the shipped and the fetched)."""
     wrong = 0
-    for name in names or [n for n in rows() if store.path_of(n).exists()]:
+    for name in names or [n for n, entry in rows().items() if entry.source is None or store.path_of(n).exists()]:
         try:
             store.verify(name)
         except WeightsError as error:

@@ -4,7 +4,6 @@ from latentcodec.container.fields import BitField, size_bytes
 
 MAGIC = 0x9CD
 VERSION = 1
-MAX_SIDE = 1 << 14
 
 HEADER = (
     BitField("magic", 12, "always 0x9CD"),

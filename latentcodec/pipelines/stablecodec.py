@@ -19,6 +19,7 @@ from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.stablecodec.config import Z_STRIDE, StableCodecConfig
 from latentcodec.models.stablecodec.export import DECODER_ENTROPY, INTEGER_PREFIX
 from latentcodec.models.stablecodec.integer_entropy import (
+    CodedLatents,
     Floats,
     IntegerEntropy,
     Quantiser,
@@ -63,21 +64,28 @@ class StableCodecPipeline:
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
-            return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
-        bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
-        return fill_budget(evaluate, target, round((np.log(bpp) - _LOG_BPP[0]) / _LOG_BPP[1]))
+            encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
+        else:
+            bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
+            encoded = fill_budget(evaluate, target, round((np.log(bpp) - _LOG_BPP[0]) / _LOG_BPP[1]))
+        self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
+        return encoded
 
     @torch.inference_mode()
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        latents = self._entropy.code(SymbolDecoder(encoded.payload), encoded.rate, _z_shape(height, width))
-        if latents.digest() != encoded.symbols:
-            raise CorruptError("the decoded symbols do not match their digest in the file")
+        latents = self._decode_symbols(encoded, height, width)
         y = torch.from_numpy(latents.values())[None].to(self._device)
         with self._autocast():
             pixels = self._codec.synthesise(y, self._rate(encoded.rate))
         return _to_pixels(pixels, height, width)
+
+    def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
+        latents = self._entropy.code(SymbolDecoder(encoded.payload), encoded.rate, _z_shape(height, width))
+        if latents.digest() != encoded.symbols:
+            raise CorruptError("the decoded symbols do not match their digest in the file")
+        return latents
 
     def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> tuple[Floats, Floats]:
         """-> (z, y) in the quantised domain, before rounding."""
@@ -145,9 +153,8 @@ def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.d
 
 def _fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it, else float32."""
-    if device.type == "cuda" or torch.cpu._is_avx512_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cuda" or supported() else torch.float32
 
 
 def _z_shape(height: int, width: int) -> tuple[int, int]:

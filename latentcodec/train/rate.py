@@ -2,9 +2,8 @@
 
 The parameter r in 0..1 is meant to spend about LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP)^r bits per pixel on an average
 crop. Each knot of r holds its own lambda, and a slow integral controller raises it where too many bits are spent and
-lowers it where too few: so one model covers the whole range whatever the mix of losses. Targets that start at the
-highest rate for every r and spread to their final values prune a rich code (the implicit bitrate pruning of
-StableCodec).
+lowers it where too few: so one model covers the whole range whatever the mix of losses. Lambda starts relaxed and
+rises until the bits of a rich code are pruned to their target (the implicit bitrate pruning of StableCodec).
 """
 
 import math
@@ -33,7 +32,6 @@ class RateControl(nn.Module):
 
     def __init__(self, stage: Stage):
         super().__init__()
-        self.stage = stage
         low, high = (math.log(w) for w in stage.rate_weights)
         self.register_buffer("log_weight", torch.linspace(low, high, RATE_KNOTS))
 
@@ -42,11 +40,9 @@ class RateControl(nn.Module):
         return (self._hats(rate) @ self.log_weight).exp()
 
     @torch.no_grad()
-    def update(self, rate: Tensor, bpp: Tensor, step: int) -> dict[str, float]:
+    def update(self, rate: Tensor, bpp: Tensor) -> dict[str, float]:
         """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots."""
-        stage = self.stage
-        ramp = max(0.0, 1 - step / stage.rate_ramp_steps) if stage.rate_ramp_steps else 0.0
-        target = target_bpp(rate) ** (1 - ramp) * HIGHEST_BPP**ramp
+        target = target_bpp(rate)
         error = (bpp / target).log().clamp(-1, 1)
         self.log_weight += SPEED * (self._hats(rate).T @ error)
         self.log_weight.clamp_(*LOG_WEIGHT_RANGE)

@@ -30,7 +30,6 @@ class Stage:
     warmup_steps: int = 200
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
-    rate_ramp_steps: int = 0  # every rate target falls from the highest rate to its own in this many steps
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
 
 

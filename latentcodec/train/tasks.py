@@ -44,7 +44,7 @@ class VaeTask:
 
 
 class StableCodecTask:
-    """The whole codec. With only a latent loss the picture decoder is not run; the VAE encoder stays frozen."""
+    """The whole codec, end to end; the VAE encoder stays frozen."""
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.stage = stage
@@ -56,8 +56,6 @@ class StableCodecTask:
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
         self.codec.vae.encoder.requires_grad_(False)
-        self.pixel_loss = any((stage.loss.l1, stage.loss.mse, stage.loss.lpips_alex, stage.loss.vgg))
-        self.codec.vae.decoder.requires_grad_(self.pixel_loss)
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
@@ -89,16 +87,15 @@ class StableCodecTask:
             bpp = bits / (pixels.shape[2] * pixels.shape[3])
             error = latent_mse(restored, latents)
             total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
-            adversary_loss = torch.zeros(())
-            if self.pixel_loss:
-                output = self.codec.vae.decode(restored).float()
-                distortion, terms = self.distortion(output, pixels)
-                total, figures = total + distortion, figures | terms
-                if self.discriminator is not None:
-                    total = total + self.stage.loss.adversarial * self.discriminator.generator_loss(output)
-                    adversary_loss = self.discriminator.own_loss(output, pixels)
-                    figures["discriminator"] = adversary_loss.item()
-        figures |= self.control.update(rate, bpp.detach(), step)
+            output = self.codec.vae.decode(restored).float()
+            distortion, terms = self.distortion(output, pixels)
+            total, figures = total + distortion, figures | terms
+            adversary_loss = torch.zeros((), device=self.device)
+            if self.discriminator is not None:
+                total = total + self.stage.loss.adversarial * self.discriminator.generator_loss(output)
+                adversary_loss = self.discriminator.own_loss(output, pixels)
+                figures["discriminator"] = adversary_loss.item()
+        figures |= self.control.update(rate, bpp.detach())
         # Scaling by 1 / sqrt(lambda) balances the rates: unscaled, the bits of the lowest ones drown the distortion of
         # the highest; divided by lambda, it is the other way round.
         weight = self.control.weight(rate)

@@ -11,7 +11,7 @@ from latentcodec.container import chunks as chunk_list
 from latentcodec.container.chunks import Chunk, Tag
 from latentcodec.container.fields import BitField, pack, unpack
 from latentcodec.container.file import LcodecFile, read, write
-from latentcodec.container.header import CHECKSUM_BYTES, HEADER, HEADER_BYTES, MAX_SIDE
+from latentcodec.container.header import CHECKSUM_BYTES, HEADER, HEADER_BYTES
 from latentcodec.errors import (
     CorruptError,
     FormatError,
@@ -20,7 +20,7 @@ from latentcodec.errors import (
     NotLcodecError,
     UnsupportedError,
 )
-from latentcodec.limits import Limits
+from latentcodec.limits import MAX_SIDE, Limits
 
 PLAIN = LcodecFile(codec=2, width=768, height=512, rate=100, weights=0xBEEF, symbols=0x5A, payload=b"payload")
 CHUNKS = (Chunk(Tag.ICC, b"profile" * 40), Chunk(Tag.GRAY, b""), Chunk(Tag.ALPHA, b"alpha"))

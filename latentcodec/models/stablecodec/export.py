@@ -111,5 +111,8 @@ def _modulation(net: KnotModulation) -> dict[str, Tensor]:
 
 
 def _fixed(values: Tensor, bits: int) -> Tensor:
-    """Nearest integers of values * 2^bits, int64."""
-    return (values.detach().double() * 2**bits).round().long()
+    """Nearest integers of values * 2^bits, int64. Raises WeightsError for what int32 cannot hold."""
+    integers = (values.detach().double() * 2**bits).round()
+    if not integers.abs().max() < 2**31:
+        raise WeightsError("a value of the entropy model is too large, or not a number")
+    return integers.long()
