@@ -1,4 +1,4 @@
-"""lcodec: an image codec for very low rates. `encode`, `decode` and `inspect` are the whole interface.
+"""lcodec: an image codec for very low rates. `encode`, `decode` and `inspect`, and the types that they speak in.
 
 Nothing is imported before it is used: reading a file's header needs neither numpy nor torch.
 """
@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latentcodec.api import decode, encode, encode_picture, inspect
+    from latentcodec.api import EncodeResult, decode, encode, encode_picture, inspect
+    from latentcodec.container.file import LcodecFile
     from latentcodec.errors import LcodecError
     from latentcodec.image import Picture, read_picture, write_picture
     from latentcodec.limits import Limits
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "EncodeResult": "api",
     "encode": "api",
     "encode_picture": "api",
     "decode": "api",
     "inspect": "api",
+    "LcodecFile": "container.file",
     "LcodecError": "errors",
     "Picture": "image",
     "read_picture": "image",
@@ -34,7 +37,9 @@ _HOMES = {
 __all__ = [
     "BppBudget",
     "ByteBudget",
+    "EncodeResult",
     "LcodecError",
+    "LcodecFile",
     "Limits",
     "Picture",
     "Quality",

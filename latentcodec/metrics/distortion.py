@@ -1,4 +1,4 @@
-"""PSNR and MS-SSIM on uint8 pictures [H, W, 3]."""
+"""PSNR on uint8 pictures [H, W, 3]."""
 
 import math
 

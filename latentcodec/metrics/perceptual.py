@@ -35,7 +35,7 @@ class AlexNet(nn.Module):
 
 
 class VGG16(nn.Module):
-    """Features at the end of the first `depth` stages of VGG16; `pool` halves the size between stages."""
+    """Features at the end of the first `depth` stages of VGG16; `l2_pool` pools between stages as DISTS does."""
 
     def __init__(self, depth: int = 5, l2_pool: bool = False):
         super().__init__()

@@ -35,11 +35,9 @@ class MiniUNet(nn.Module):
         self.head = conv(w8, latent_channels, gain=0.1)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
-        # Contracting branch
         x8 = self.in8(features, embedding)
         x16 = self.in16(self.down16(x8), embedding)
         x32 = self.mid2(self.mid1(self.down32(x16), embedding), embedding)
-        # Expanding branch
         x16 = self.out16(x16 + self.up16(x32), embedding)
         x8 = self.out8(x8 + self.up8(x16), embedding)
         return self.head(x8)

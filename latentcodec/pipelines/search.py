@@ -75,7 +75,7 @@ def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> i
     """Next rate to try, from log(bytes) being nearly linear in the rate."""
     if below and above:
         span = math.log(above.size_bytes / max(below.size_bytes, 1))
-        share = math.log(size / max(below.size_bytes, 1)) / span if span > 0 else 0.5
+        share = math.log(max(size, 1) / max(below.size_bytes, 1)) / span if span > 0 else 0.5
         return below.rate + round(share * (above.rate - below.rate))
     trial = below or above
     assert trial is not None
@@ -104,7 +104,7 @@ def _fill(
 ) -> Trial[T]:
     """Search the dead zone at the upper rate for the largest payload within `size`.
 
-    `exceeds` and `fits` are the nearest (dead zone, payload bytes) known on either side.
+    `fits` is the smallest (dead zone, payload bytes) known to fit, if any.
     """
     exceeds = (0.0, above.size_bytes)
     for _ in range(DEAD_ZONE_TRIALS):

@@ -140,7 +140,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Exponential moving average of every floating-point tensor, with a short memory at the start."""
+        """Exponential moving average of every tensor, with a short memory at the start."""
         decay = min(self.stage.ema_decay, (1 + self.step) / (10 + self.step))
         state = self.task.model.state_dict()
         torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - decay)

@@ -1,6 +1,7 @@
 """entropy.md and the payload of stablecodec.md: what the package codes, a decoder written from the text alone reads."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import numpy as np
 import pytest
 import second_decoder as second
 from documents import table_after, text
+from lcx_kaitai import Lcx
 
 from latentcodec import errors
 from latentcodec.coding import fixedpoint, tables
 from latentcodec.coding.rangecoder import RangeReader
 from latentcodec.coding.symbols import SymbolEncoder
+from latentcodec.container import file as container
 from latentcodec.models.blocks.quadtree import QUARTER_OF
 from latentcodec.models.stablecodec.integer_entropy import IntegerEntropy
+from latentcodec.weights import store
 
 GAUSSIAN = (Path(tables.__file__).parent / "gaussian.bin").read_bytes()
 
@@ -128,3 +132,23 @@ def test_quarters():
     documented = table_after("stablecodec.md", "step | phase 0 | phase 1 | phase 2 | phase 3")
     assert [[int(cell) for cell in row] for row in documented] == [[s, *QUARTER_OF[s]] for s in range(4)]
     assert [list(row) for row in QUARTER_OF] == second.QUARTERS
+
+
+# --- golden files ---------------------------------------------------------------------------------------------------
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", ["dissected", "one-pixel", "chunks"])
+def test_golden_files_decode_by_the_documents_alone(frequencies, name):
+    data = (GOLDEN / f"{name}.lcx").read_bytes()
+    file = container.read(data)
+    kaitai = Lcx.from_bytes(data)
+    assert (kaitai.payload, kaitai.rate, kaitai.weights) == (file.payload, file.rate, file.weights)
+    tensors = store.read_weights(GOLDEN / "tiny.safetensors").tensors
+    lists = {k.removeprefix("integer."): v.tolist() for k, v in tensors.items() if k.startswith("integer.")}
+    shape = -(-file.height // 64), -(-file.width // 64)
+    z, y = second.StableCodecLatents(lists, file.rate).decode(second.Decoder(file.payload, frequencies), *shape)
+    assert second.digest(z, y) == file.symbols
+    exact = np.array(z, "<i4").tobytes() + np.array(y, "<i8").tobytes()
+    assert hashlib.sha256(exact).hexdigest() == json.loads((GOLDEN / "golden.json").read_text())[name]

@@ -92,7 +92,7 @@ class Attack:
     def __reduce__(self) -> tuple[object, ...]:
         import os
 
-        return (os.system, ("touch /tmp/lcodec-was-here",))
+        return (os.system, ("touch was-here",))
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,13 @@ class Attack:
         (b"", "not a pickle"),
     ],
 )
-def test_other_pickles_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+def test_other_pickles_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "net.ckpt"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match=message):
         read_array_pickle(path)
+    assert not (tmp_path / "was-here").exists()
 
 
 def test_channel_weights_must_be_the_two_of_dists(tmp_path: Path) -> None:

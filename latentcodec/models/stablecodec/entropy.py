@@ -125,10 +125,10 @@ def round_through(x: Tensor) -> Tensor:
 
 def scale_of(position: Tensor) -> Tensor:
     """Position in the list of tables (real-valued, clamped) -> standard deviation."""
-    return SMALLEST_SCALE * torch.exp(LOG_SCALE_STEP * lower_upper_bound(position, 0.0, TABLES - 1.0))
+    return SMALLEST_SCALE * torch.exp(LOG_SCALE_STEP * clamp_softly(position, 0.0, TABLES - 1.0))
 
 
-def lower_upper_bound(x: Tensor, low: float, high: float) -> Tensor:
+def clamp_softly(x: Tensor, low: float, high: float) -> Tensor:
     """Clamp whose gradient still lets values outside move back inside."""
     clamped = x.clamp(low, high)
     return clamped + 0.01 * (x - x.detach())
