@@ -17,7 +17,7 @@ LARGEST_DEAD_ZONE = 0.35
 DEAD_ZONE_TRIALS = 4
 FULL_ENOUGH = 0.996
 AIM = 0.998
-LOG_BYTES_PER_RATE = math.log(60) / HIGHEST_RATE  # where a search begins; refined by what it finds
+LOG_BYTES_PER_RATE = 0.0156  # mean slope over validation photographs: where a search begins, refined by what it finds
 LOG_BYTES_PER_DEAD_ZONE = 1.5
 
 

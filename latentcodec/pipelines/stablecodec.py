@@ -27,12 +27,11 @@ from latentcodec.models.stablecodec.integer_entropy import (
 )
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
-from latentcodec.pipelines.search import HIGHEST_RATE, fill_budget
+from latentcodec.pipelines.search import HIGHEST_RATE, LOG_BYTES_PER_RATE, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
 
-# ln(bpp) at rate 0 and its slope per rate step, averaged over the validation photographs: where a search begins.
-_LOG_BPP = (np.log(0.005), np.log(70) / RATE_STEPS)
+LOG_BPP_AT_ZERO = -5.12  # ln(bpp) at rate 0, mean over validation photographs: where a search begins
 
 
 class StableCodecPipeline:
@@ -67,7 +66,7 @@ class StableCodecPipeline:
             encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         else:
             bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
-            encoded = fill_budget(evaluate, target, round((np.log(bpp) - _LOG_BPP[0]) / _LOG_BPP[1]))
+            encoded = fill_budget(evaluate, target, round((np.log(bpp) - LOG_BPP_AT_ZERO) / LOG_BYTES_PER_RATE))
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
 
