@@ -42,9 +42,11 @@ def bench_command(
         return
     measured = measure(paths, targets, method or DEFAULT_METHOD, device)
     with progress(range(len(paths) * len(targets)), "files", enabled=not quiet) as steps:
-        rows = [next(measured) for _ in steps]
-    if output is not None:
-        write_tsv(rows, output)
+        rows = []
+        for _ in steps:
+            rows.append(next(measured))
+            if output is not None:
+                write_tsv(rows, output)  # after every row: an interrupted run keeps what it measured
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     click.echo("\n".join(summary(rows)))
     click.echo(f"\nPeak memory of this process, metric networks included: {peak:.0f} MB")
