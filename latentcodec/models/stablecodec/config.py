@@ -45,5 +45,4 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-Y_STRIDE = 32
 Z_STRIDE = 64
