@@ -13,7 +13,7 @@ from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.weights import store
 
 CONFIG = StableCodecConfig(
-    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8)),
+    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8), shortcut=False),
     widths=(8, 8, 16),
     y_channels=16,
     z_channels=4,

@@ -4,7 +4,7 @@ Both take pictures [B, 3, H, W] in 0..1 and return [B] in float32: 0 for identic
 Networks: ImageNet classifiers (AlexNet, VGG16) whose weights arrive as a mapping of arrays; this file knows no paths.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -80,14 +80,16 @@ class LPIPS(nn.Module):
         self.register_buffer("spread", torch.tensor([0.458, 0.448, 0.450])[:, None, None], persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        total = a.new_zeros(a.shape[0])
-        pairs = zip(self.network(self._normalise(a)), self.network(self._normalise(b)), self.heads, strict=True)
-        for fa, fb, head in pairs:
-            total = total + _unit_distance(fa, fb, head).mean(1)
-        return total
+        return self.distance(self.features(a), self.features(b))
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        return (x * 2 - 1 - self.shift) / self.spread
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Feature maps of every layer, not normalised."""
+        return list(self.network((x * 2 - 1 - self.shift) / self.spread))
+
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """[B], from what `features` returned for two pictures."""
+        terms = [_unit_distance(fa, fb, head).mean(1) for fa, fb, head in zip(a, b, self.heads, strict=True)]
+        return torch.stack(terms).sum(0)
 
 
 def _unit_distance(a: Tensor, b: Tensor, head: Tensor) -> Tensor:

@@ -3,6 +3,9 @@
     pixels - 0.5 -> unshuffle 2 -> f2 -> f4 -> f8 -> latents / scale        encode
     latents * scale -> f8 -> f4 -> f2 -> shuffle 2 -> pixels + 0.5          decode
 
+Beside each runs a linear shortcut between blocks of 8x8 pixels and latents. It starts as a Karhunen-Loeve transform
+(train/klt.py); the networks learn what a linear transform misses.
+
 Convolutions and ReLU only: no layer looks at the whole picture, so tiles with enough overlap decode to the same
 pixels. `scale` is a per-channel constant that gives the latents unit variance over the training photographs.
 """
@@ -13,20 +16,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.models.blocks.convs import Down, ResBlock, Stack, Up, conv
+from latentcodec.models.blocks.convs import SMALL, Down, ResBlock, Stack, Up, conv
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Widths and depths at strides 2, 4 and 8."""
+    """Widths and depths at strides 2, 4 and 8; `shortcut`: the linear transform beside the networks."""
 
-    latent_channels: int = 16
+    latent_channels: int = 32
     widths: tuple[int, int, int] = (48, 96, 192)
     encoder_depths: tuple[int, int, int] = (1, 1, 2)
     decoder_depths: tuple[int, int, int] = (1, 2, 2)
+    shortcut: bool = True
 
 
 STRIDE = 8
+BLOCK_VALUES = 3 * STRIDE * STRIDE
+PIXEL_GAIN = 4  # pixels minus 0.5, times this, are what the networks see
 
 
 def _blocks(width: int, depth: int) -> list[nn.Module]:
@@ -46,11 +52,14 @@ class Encoder(Stack):
             *_blocks(w4, d4),
             Down(w4, w8),
             *_blocks(w8, d8),
-            conv(w8, config.latent_channels),
+            conv(w8, config.latent_channels, gain=SMALL if config.shortcut else 1.0),
         )
+        self.shortcut = conv(BLOCK_VALUES, config.latent_channels, kernel=1) if config.shortcut else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        return super().forward(F.pixel_unshuffle((x - 0.5) * 4, 2), embedding)
+        x = (x - 0.5) * PIXEL_GAIN
+        latents = super().forward(F.pixel_unshuffle(x, 2), embedding)
+        return latents if self.shortcut is None else latents + self.shortcut(F.pixel_unshuffle(x, STRIDE))
 
 
 class Decoder(Stack):
@@ -66,11 +75,15 @@ class Decoder(Stack):
             *_blocks(w4, d4),
             Up(w4, w2),
             *_blocks(w2, d2),
-            conv(w2, 12, gain=0.5),
+            conv(w2, 12, gain=SMALL),
         )
+        self.shortcut = conv(config.latent_channels, BLOCK_VALUES, kernel=1) if config.shortcut else None
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        return F.pixel_shuffle(super().forward(x, embedding), 2) / 4 + 0.5
+        pixels = F.pixel_shuffle(super().forward(x, embedding), 2)
+        if self.shortcut is not None:
+            pixels = pixels + F.pixel_shuffle(self.shortcut(x), STRIDE)
+        return pixels / PIXEL_GAIN + 0.5
 
 
 class MiniVAE(nn.Module):

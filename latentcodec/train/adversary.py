@@ -1,47 +1,59 @@
-"""A patch discriminator (Isola et al. 2017) with hinge loss (Lim and Ye 2017), for the last stage of training."""
+"""A discriminator on features of a frozen network (Sauer et al. 2021), with hinge loss (Lim and Ye 2017).
+
+The perceptual term has computed features of VGG16 for both pictures already; small heads on them tell restored from
+real pictures after a few hundred steps, which a discriminator that starts from pixels does not.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from latentcodec.models.blocks.convs import conv
 
-WIDTHS = (32, 64, 128)
+WIDTH = 64
 SLOPE = 0.2
 
 
-class PatchDiscriminator(nn.Module):
-    """Pictures [B, 3, H, W] in 0..1 -> realism of patches [B, 1, H/8, W/8]; spectrally normalised."""
+class FeatureDiscriminator(nn.Module):
+    """Feature maps [B, C_i, H_i, W_i] of several layers -> realism of patches, one map per layer [B, 1, H_i/2, W_i/2]."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS):
+    def __init__(self, channels: Sequence[int]):
         super().__init__()
-        layers = []
-        channels = 3
-        for width in widths:
-            layers.append(spectral_norm(conv(channels, width, kernel=5, stride=2, gain=math.sqrt(2))))
-            channels = width
-        self.layers = nn.ModuleList(layers)
-        self.head = spectral_norm(conv(channels, 1))
+        self.heads = nn.ModuleList(_head(c) for c in channels)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        x = pixels * 2 - 1
-        for layer in self.layers:
-            x = F.leaky_relu(layer(x), SLOPE)
-        return self.head(x)
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        return [head(_normalise(f)).float() for head, f in zip(self.heads, features, strict=True)]
 
-    def generator_loss(self, output: Tensor) -> Tensor:
+    def generator_loss(self, features: Sequence[Tensor]) -> Tensor:
         """[B]: low where the pictures pass as real. Sends no gradient to the discriminator."""
         with _frozen(self):
-            return -self(output).float().mean((1, 2, 3))
+            return torch.stack([-judged.mean((1, 2, 3)) for judged in self(features)]).mean(0)
 
-    def own_loss(self, output: Tensor, target: Tensor) -> Tensor:
+    def own_loss(self, output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
         """Scalar hinge loss. Sends no gradient to the codec."""
-        real, fake = self(target).float(), self(output.detach()).float()
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        fake, real = self([f.detach() for f in output]), self([f.detach() for f in target])
+        losses = [F.relu(1 + f).mean() + F.relu(1 - r).mean() for f, r in zip(fake, real, strict=True)]
+        return torch.stack(losses).mean()
+
+
+def _head(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        spectral_norm(conv(channels, WIDTH, kernel=1)),
+        nn.LeakyReLU(SLOPE),
+        spectral_norm(conv(WIDTH, WIDTH, stride=2, gain=math.sqrt(2))),
+        nn.LeakyReLU(SLOPE),
+        spectral_norm(conv(WIDTH, 1, kernel=1)),
+    )
+
+
+def _normalise(features: Tensor) -> Tensor:
+    """Unit mean square at every picture and layer, so that no layer dominates; contrast inside a picture stays."""
+    return features * (features.detach().square().mean((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
 
 
 @contextmanager

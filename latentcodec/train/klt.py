@@ -15,13 +15,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE
-from latentcodec.models.autoencoder import MiniVAE
+from latentcodec.models.autoencoder import PIXEL_GAIN, STRIDE, MiniVAE
 from latentcodec.models.blocks.rate import RateKnots
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.models.stablecodec.transforms import BLOCK
 
 PROBE = 0.1
 MAD_TO_STD = 0.8  # symbols are closer to Laplacian than to Gaussian: a smaller scale fits most of them
+
+
+@torch.no_grad()
+def initialise_autoencoder(vae: MiniVAE, crops: Tensor) -> None:
+    """Set the shortcuts of an autoencoder from training crops [N, 3, H, W] in 0..1; latents have unit variance."""
+    blocks = F.pixel_unshuffle((crops - 0.5) * PIXEL_GAIN, STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
+    variances, vectors = torch.linalg.eigh(torch.cov(blocks.T))
+    basis = vectors.flip(1)[:, : vae.config.latent_channels]
+    deviation = variances.flip(0)[: vae.config.latent_channels].clamp_min(1e-6).sqrt()
+    assert vae.encoder.shortcut is not None and vae.decoder.shortcut is not None
+    _set(vae.encoder.shortcut, (basis / deviation).T)
+    _set(vae.decoder.shortcut, basis * deviation)
 
 
 @torch.no_grad()

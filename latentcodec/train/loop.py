@@ -28,8 +28,8 @@ class Task(Protocol):
     def model(self) -> nn.Module:
         """Everything that is trained or saved."""
 
-    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
-        """Take over the weights of an earlier stage."""
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
+        """Take over the weights of an earlier stage; None: there is none."""
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         """uint8 batch [B, 3, H, W] -> (scalar loss, figures to log)."""
@@ -86,8 +86,8 @@ class Trainer:
         if self.state_path.exists():
             self._resume(State.load(self.state_path))
 
-    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
-        """Begin with the weights of another stage."""
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
+        """Begin with the weights of another stage, or with none."""
         self.task.start_from(weights, batches)
         self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
 

@@ -1,5 +1,7 @@
 """The distortion side of the objective: pixel and perceptual terms between pictures in 0..1."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,8 +14,17 @@ VGG_CROP = 96
 VGG_DEPTH = 3
 
 
+@dataclass(frozen=True)
+class Compared:
+    """`total`: weighted sum of all terms per picture [B]; `terms`: the mean of each; `features`: VGG's, if it is used."""
+
+    total: Tensor
+    terms: dict[str, float]
+    features: tuple[list[Tensor], list[Tensor]] | None
+
+
 class Distortion(nn.Module):
-    """Weighted sum of distortion terms; `forward` returns the sum per picture [B] and each term's mean."""
+    """Compares restored and true pictures by the weighted terms of a stage."""
 
     def __init__(self, weights: LossWeights):
         super().__init__()
@@ -21,9 +32,9 @@ class Distortion(nn.Module):
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
         self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16(VGG_DEPTH)) if weights.vgg else None
 
-    def forward(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Pictures [B, 3, H, W] -> ([B], {term: mean})."""
-        w = self.weights
+    def forward(self, output: Tensor, target: Tensor) -> Compared:
+        """Pictures [B, 3, H, W] in 0..1; `output` need not be clamped."""
+        w, features = self.weights, None
         mse = (output - target).square().mean((1, 2, 3))
         total = w.mse * mse
         terms = {"mse": mse}
@@ -34,9 +45,13 @@ class Distortion(nn.Module):
             terms["lpips"] = self.alex(output, target)
             total = total + w.lpips_alex * terms["lpips"]
         if self.vgg is not None:
-            terms["vgg"] = self.vgg(*_same_crop(output, target))
+            crop, true_crop = _same_crop(output, target)
+            with torch.no_grad():
+                true_features = self.vgg.features(true_crop)
+            features = self.vgg.features(crop), true_features
+            terms["vgg"] = self.vgg.distance(*features)
             total = total + w.vgg * terms["vgg"]
-        return total, {name: value.detach().mean().item() for name, value in terms.items()}
+        return Compared(total, {name: value.detach().mean().item() for name, value in terms.items()}, features)
 
 
 def _same_crop(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ from latentcodec.models.blocks.rate import RATE_KNOTS
 from latentcodec.train.stages import Stage
 
 LOWEST_BPP = 0.005
-HIGHEST_BPP = 0.35
+HIGHEST_BPP = 0.6
 SPEED = 0.03
-LOG_WEIGHT_RANGE = (math.log(0.1), math.log(100.0))
+LOG_WEIGHT_RANGE = (math.log(0.01), math.log(1000.0))
 
 
 def target_bpp(rate: Tensor) -> Tensor:

@@ -34,10 +34,12 @@ def train_stage(
     trainer = Trainer(stage, TASKS[stage.task](stage, device, None), runs / stage.name, device, report)
     sampler = CropSampler(list_images(data), stage.crop, seed + trainer.step)
     batches = prefetch(sampler, stage.batch)
-    if trainer.step == 0 and start is not None:
-        trainer.start_from(_exported_state(start), batches)
-    elif trainer.step == 0 and stage.start is not None:
-        trainer.start_from(load_average(runs / stage.start), batches)
+    if trainer.step == 0:
+        if start is not None:
+            weights = _exported_state(start)
+        else:
+            weights = load_average(runs / stage.start) if stage.start is not None else None
+        trainer.start_from(weights, batches)
     trainer.run(batches)
 
 

@@ -36,28 +36,28 @@ class Stage:
 STAGES = {
     stage.name: stage
     for stage in (
-        Stage("vae", "vae", None, 1600, 12, 160, 6e-4, LossWeights(l1=1.0, lpips_alex=0.2)),
+        Stage("vae", "vae", None, 1500, 12, 160, 7e-4, LossWeights(l1=1.0, mse=20.0, lpips_alex=0.2)),
         Stage(
             name="picture",
             task="stablecodec",
             start="vae",
-            steps=2350,
+            steps=2400,
             batch=8,
             crop=192,
             learning_rate=7e-4,
-            loss=LossWeights(l1=1.0, mse=30.0, lpips_alex=0.5, latent=0.05),
-            rate_weights=(15.0, 0.4),
+            loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.5, latent=0.02),
+            rate_weights=(50.0, 0.1),
         ),
         Stage(
             name="realism",
             task="stablecodec",
             start="picture",
-            steps=3000,
+            steps=1800,
             batch=8,
             crop=192,
-            learning_rate=3e-4,
-            loss=LossWeights(l1=1.0, mse=30.0, lpips_alex=0.5, vgg=0.3, latent=0.05, adversarial=0.02),
-            rate_weights=(15.0, 0.4),
+            learning_rate=5e-4,
+            loss=LossWeights(l1=1.0, mse=20.0, lpips_alex=0.6, vgg=0.5, latent=0.02, adversarial=0.05),
+            rate_weights=(100.0, 0.05),
         ),
     )
 }

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from latentcodec.errors import InputError
 from latentcodec.models.autoencoder import MiniVAE
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.train.adversary import PatchDiscriminator
+from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import to_unit
-from latentcodec.train.klt import initialise
+from latentcodec.train.klt import initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
 from latentcodec.train.rate import RateControl
@@ -19,6 +20,7 @@ from latentcodec.train.stages import Stage
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
+BALANCE = -0.25
 
 
 class VaeTask:
@@ -29,18 +31,24 @@ class VaeTask:
         self.device = device
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
-        self.model.load_state_dict(weights)
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
+        """Weights of an earlier run, or none: then the autoencoder starts as a linear transform."""
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        else:
+            crops = [to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)]
+            initialise_autoencoder(self.model, torch.cat(crops))
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
         with autocast(self.device):
             latents = self.model.encode(pixels)
             output = self.model.decode(latents + LATENT_NOISE * torch.randn_like(latents))
-            total, figures = self.distortion(output.float(), pixels)
+            compared = self.distortion(output.float(), pixels)
+        figures = compared.terms
         size = latents.float().square().mean()
         figures["latent_rms"] = size.sqrt().item()
-        return total.mean() + LATENT_PENALTY * size, figures
+        return compared.total.mean() + LATENT_PENALTY * size, figures
 
 
 class StableCodecTask:
@@ -52,17 +60,24 @@ class StableCodecTask:
         self.codec = StableCodec(config or StableCodecConfig())
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
-        self.discriminator = PatchDiscriminator() if stage.loss.adversarial else None
-        if self.discriminator is not None:
-            self.model["discriminator"] = self.discriminator
         self.codec.vae.encoder.requires_grad_(False)
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator = None
+        if stage.loss.adversarial:
+            if self.distortion.vgg is None:
+                raise InputError("a stage with an adversarial term needs the VGG term: the discriminator sees its features")
+            self.discriminator = FeatureDiscriminator(self.distortion.vgg.network.channels)
+            self.model["discriminator"] = self.discriminator
 
-    def start_from(self, weights: dict[str, Tensor], batches: Iterator[Tensor]) -> None:
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Weights of a VAE stage, whose latents are then scaled to unit variance, or of an earlier stage like this."""
+        if weights is None:
+            raise InputError("this stage starts from the weights of another one")
         if any(name.startswith("codec.") for name in weights):
             codec = {k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")}
             self.codec.load_state_dict(codec)
+            if "control.log_weight" in weights:
+                self.control.log_weight.copy_(weights["control.log_weight"])
         else:
             self.codec.vae.load_state_dict(weights)
             self._begin(batches)
@@ -88,18 +103,19 @@ class StableCodecTask:
             error = latent_mse(restored, latents)
             total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
             output = self.codec.vae.decode(restored).float()
-            distortion, terms = self.distortion(output, pixels)
-            total, figures = total + distortion, figures | terms
+            compared = self.distortion(output, pixels)
+            total, figures = total + compared.total, figures | compared.terms
             adversary_loss = torch.zeros((), device=self.device)
-            if self.discriminator is not None:
-                total = total + self.stage.loss.adversarial * self.discriminator.generator_loss(output)
-                adversary_loss = self.discriminator.own_loss(output, pixels)
-                figures["discriminator"] = adversary_loss.item()
+            if self.discriminator is not None and compared.features is not None:
+                realism = self.discriminator.generator_loss(compared.features[0])
+                total = total + self.stage.loss.adversarial * realism
+                adversary_loss = self.discriminator.own_loss(*compared.features)
+                figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
         figures |= self.control.update(rate, bpp.detach())
-        # Scaling by 1 / sqrt(lambda) balances the rates: unscaled, the bits of the lowest ones drown the distortion of
-        # the highest; divided by lambda, it is the other way round.
+        # The lowest rates dominate the gradients of analysis and entropy model, and divided by lambda the highest ones
+        # those of the synthesis; the power between was measured to give every rate about the same say (docs/training.md).
         weight = self.control.weight(rate)
-        return ((total + weight * bpp) * weight.rsqrt()).mean() + adversary_loss, figures
+        return ((total + weight * bpp) * weight**BALANCE).mean() + adversary_loss, figures
 
 
 TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {

@@ -26,7 +26,7 @@ ENCODER = ("vae.encoder.", "auxiliary_encoder.", "analysis.", "entropy.")
 
 
 def documented_shapes():
-    shapes = {"log_gain.scaled": [9, 192], "vae.scale": [16]}
+    shapes = {"log_gain.scaled": [9, 256], "vae.scale": [32]}
     for name, kind, inputs, outputs, hidden in LAYERS:
         h = 0 if hidden == "-" else int(hidden)
         sizes = {
@@ -130,8 +130,10 @@ class Picture:
         x_0 = features[: self.channels] - math.sqrt(1 - self.alpha) * self.unet(features)
         shortcut = F.pixel_shuffle(self.conv("auxiliary_decoder.shortcut", g), 4)
         latents = x_0 / math.sqrt(self.alpha) + self.stack("auxiliary_decoder.layers.", g) + shortcut
-        o = self.stack("vae.decoder.", latents * self.tensors["vae.scale"][:, None, None])
-        return F.pixel_shuffle(o, 2) / 4 + 0.5
+        latents = latents * self.tensors["vae.scale"][:, None, None]
+        o = self.stack("vae.decoder.layers.", latents)
+        shortcut = F.pixel_shuffle(self.conv("vae.decoder.shortcut", latents), 8)
+        return (F.pixel_shuffle(o, 2) + shortcut) / 4 + 0.5
 
 
 def test_formulas_give_the_pixels_of_the_model():

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,15 @@ import torch
 from PIL import Image
 
 from latentcodec.errors import InputError
+from latentcodec.metrics.perceptual import LPIPS, VGG16
+from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
-from latentcodec.train.adversary import PatchDiscriminator
-from latentcodec.train.data import CropSampler, is_validation, list_images
+from latentcodec.train import objective
+from latentcodec.train.adversary import FeatureDiscriminator
+from latentcodec.train.data import CropSampler, is_validation, list_images, to_unit
 from latentcodec.train.loop import Trainer, learning_rate, load_average
 from latentcodec.train.rate import HIGHEST_BPP, LOWEST_BPP, RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
@@ -32,7 +36,7 @@ CONFIG = dataclasses.replace(
 )
 VAE = Stage("vae", "vae", None, 30, 4, 64, 2e-3, LossWeights(mse=1.0), warmup_steps=2)
 PICTURE = dataclasses.replace(
-    VAE, name="picture", task="stablecodec", start="vae", loss=LossWeights(mse=10.0, latent=0.1, adversarial=0.01)
+    VAE, name="picture", task="stablecodec", start="vae", loss=LossWeights(mse=10.0, vgg=0.1, latent=0.1, adversarial=0.01)
 )
 
 
@@ -63,8 +67,13 @@ def test_vae_learns(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path: Path) -> None:
+def test_whole_chain_trains_and_its_export_codes_pictures(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
+    # The perceptual network's weights are fetched, not shipped: any weights will do here.
+    monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
+    monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
     Trainer(VAE, VaeTask(VAE, CPU, CONFIG), tmp_path / "vae", CPU).run(batches(photos))
     task = StableCodecTask(PICTURE, CPU, CONFIG)
     trainer = Trainer(PICTURE, task, tmp_path / "picture", CPU)
@@ -87,6 +96,18 @@ def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path
     encoded = pipeline.encode(pixels, Quality(90))
     decoded = pipeline.decode(encoded, (150, 120))
     assert np.abs(decoded.astype(int) - pixels).mean() < np.abs(pixels.mean((0, 1)) - pixels).mean()
+
+
+def test_autoencoder_starts_as_a_linear_transform(photos: Path) -> None:
+    torch.manual_seed(0)
+    config = AutoencoderConfig(latent_channels=24, widths=(8, 8, 8))
+    task = VaeTask(VAE, CPU, dataclasses.replace(tiny.CONFIG, autoencoder=config))
+    task.start_from(None, batches(photos))
+    pixels = to_unit(next(batches(photos)), CPU)
+    with torch.no_grad():
+        latents = task.model.encode(pixels)
+        error = (task.model.decode(latents) - pixels).square().mean()
+    assert error < 0.1 * pixels.var()
 
 
 class ToyTask:
@@ -156,14 +177,15 @@ def test_rate_weight_rises_where_too_many_bits_are_spent() -> None:
 
 
 def test_discriminator_and_codec_do_not_disturb_each_other() -> None:
-    discriminator = PatchDiscriminator((4, 4))
-    output = torch.rand(2, 3, 32, 32, requires_grad=True)
+    discriminator = FeatureDiscriminator((4, 6))
+    output = [torch.rand(2, 4, 32, 32, requires_grad=True), torch.rand(2, 6, 16, 16, requires_grad=True)]
+    assert discriminator.generator_loss(output).shape == (2,)
     discriminator.generator_loss(output).mean().backward()
-    assert output.grad is not None
+    assert all(features.grad is not None for features in output)
     assert all(p.grad is None for p in discriminator.parameters())
-    output.grad = None
-    discriminator.own_loss(output, torch.rand(2, 3, 32, 32)).backward()
-    assert output.grad is None
+    output[0].grad = output[1].grad = None
+    discriminator.own_loss(output, [torch.rand(2, 4, 32, 32), torch.rand(2, 6, 16, 16)]).backward()
+    assert all(features.grad is None for features in output)
     assert any(p.grad is not None for p in discriminator.parameters())
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 RESIDUAL_GAIN = 0.1
+SMALL = 0.1  # gain of last layers beside a linear shortcut, so that the shortcut dominates at first
 
 
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:

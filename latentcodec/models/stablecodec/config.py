@@ -18,7 +18,7 @@ class StableCodecConfig:
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     widths: tuple[int, int, int] = (192, 192, 256)
-    y_channels: int = 192
+    y_channels: int = 256
     z_channels: int = 32
     hyper_width: int = 192
     context_width: int = 192
@@ -34,7 +34,8 @@ class StableCodecConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            inner = AutoencoderConfig(**_with_tuples(values.pop("autoencoder")))
+            # Absent in files older than the shortcut.
+            inner = AutoencoderConfig(**({"shortcut": False} | _with_tuples(values.pop("autoencoder"))))
             return cls(autoencoder=inner, **_with_tuples(values))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error

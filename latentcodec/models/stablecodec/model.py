@@ -20,7 +20,7 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.entropy import EntropyModel
 from latentcodec.models.stablecodec.transforms import Analysis, AuxiliaryDecoder, AuxiliaryEncoder, Synthesis
 
-INITIAL_LOG_GAIN = (-3.0, 0.0)
+INITIAL_LOG_GAIN = (-3.0, 0.7)
 
 
 class StableCodec(nn.Module):

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.models.blocks.convs import Down, ResBlock, Stack, Up, conv, narrow
+from latentcodec.models.blocks.convs import SMALL, Down, ResBlock, Stack, Up, conv, narrow
 from latentcodec.models.stablecodec.config import StableCodecConfig
 
 BLOCK = 4
-SMALL = 0.1  # gain of last layers, so that the shortcuts dominate at first
 
 
 class AuxiliaryEncoder(Stack):
