@@ -296,14 +296,6 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def encode_avif(pixels: Pixels, quality: int, speed: int = 4) -> tuple[int, Pixels]:
-    """What AVIF makes of a picture: bytes of the file, and the decoded picture."""
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "AVIF", quality=quality, speed=speed)
-    with Image.open(out) as image:
-        return len(out.getvalue()), np.asarray(image.convert("RGB"))
-
-
 def label_strip(text: str, width: int) -> Pixels:
     """Black text on white, [18, width, 3]."""
     strip = Image.new("RGB", (width, 18), "white")

@@ -1,41 +1,23 @@
-"""Corpus x targets -> one row per picture and target, from real files."""
+"""Corpus x codecs x targets -> one row each, from real files that were decoded and scored."""
 
-import csv
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from latentcodec.api import decode, encode_picture
+from latentcodec import __version__
+from latentcodec.bench.codecs import Codec, Coded
+from latentcodec.bench.memory import peak_since_reset, reset_peak
+from latentcodec.bench.provenance import commit
+from latentcodec.bench.results import Row
 from latentcodec.bench.scorer import Scorer
-from latentcodec.image import read_picture
+from latentcodec.errors import BudgetError
+from latentcodec.image import Picture, Pixels, read_picture, write_picture
 from latentcodec.rate import Quality, budget_bytes, parse_target
 
 SUFFIXES = {".png", ".ppm", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".avif"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One encode and decode. Budget and fill are zero where the target is a quality.
-
-    A budget out of reach for the picture gives the nearest size, so its fill tells.
-    """
-
-    image: str
-    target: str
-    size_bytes: int
-    bpp: float
-    budget_bytes: int
-    fill: float
-    overhead_bytes: float
-    encode_seconds: float
-    decode_seconds: float
-    psnr: float
-    lpips_alex: float
-    dists: float
-
-
-COLUMNS = tuple(field.name for field in fields(Row))
+OUT_OF_REACH = "out of reach"
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -43,74 +25,90 @@ def list_pictures(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
-def measure(paths: Sequence[Path], targets: Sequence[str], method: str, device: str) -> Iterator[Row]:
-    """Encode, decode and score every picture at every target. The first picture warms the model up, unmeasured."""
-    scorer = Scorer()
-    decode(encode_picture(read_picture(paths[0]), method=method, device=device).data, device=device)
-    for text in targets:
-        for path in paths:
-            yield _measure_one(path, text, method, device, scorer)
+@dataclass
+class Bench:
+    """What is measured. `known`: rows of an earlier run, which are kept where nothing has changed."""
 
+    paths: Sequence[Path]
+    codecs: Sequence[Codec]
+    targets: Sequence[str]
+    scorer: Scorer
+    device: str
+    keep: Path | None = None
+    known: Sequence[Row] = field(default=())
 
-def _measure_one(path: Path, text: str, method: str, device: str, scorer: Scorer) -> Row:
-    picture, target = read_picture(path), parse_target(text)
-    pixels = picture.size[0] * picture.size[1]
-    started = time.perf_counter()
-    result = encode_picture(picture, target, method=method, device=device, best_effort=True)
-    encoded = time.perf_counter()
-    decoded = decode(result.data, device=device)
-    finished = time.perf_counter()
-    size = len(result.data)
-    budget = 0 if isinstance(target, Quality) else budget_bytes(target, pixels)
-    return Row(
-        image=path.name,
-        target=text,
-        size_bytes=size,
-        bpp=8 * size / pixels,
-        budget_bytes=budget,
-        fill=size / budget if budget else 0.0,
-        overhead_bytes=size - result.information_bits / 8,
-        encode_seconds=encoded - started,
-        decode_seconds=finished - encoded,
-        **scorer.score(picture.pixels, decoded.pixels),
-    )
+    def __len__(self) -> int:
+        return len(self.paths) * len(self.codecs) * len(self.targets)
 
+    def rows(self) -> Iterator[Row]:
+        """All rows, picture by picture; every codec has been used once, unmeasured, before its first row."""
+        known = {row.key: row for row in self.known}
+        warm: set[str] = set()
+        for path in self.paths:
+            picture = None
+            for codec in self.codecs:
+                for target in self.targets:
+                    row = known.get((path.name, codec.name, target))
+                    if row is None or not _still_valid(row, codec):
+                        picture = picture or _opaque(read_picture(path))
+                        if codec.name not in warm:
+                            codec.decode(codec.encode(picture.pixels, Quality(0)).data, picture.size)
+                            warm.add(codec.name)
+                        row = self._measure(path, picture, codec, target)
+                    yield row
 
-def write_tsv(rows: Sequence[Row], path: Path) -> None:
-    """All rows with a header line; figures with six significant digits."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, delimiter="\t", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
-
-
-def read_tsv(path: Path) -> list[Row]:
-    """Inverse of `write_tsv`."""
-    with path.open(newline="") as file:
-        return [
-            Row(**{f.name: record[f.name] if f.type is str else f.type(record[f.name]) for f in fields(Row)})  # type: ignore[arg-type,operator]
-            for record in csv.DictReader(file, delimiter="\t")
-        ]
-
-
-def summary(rows: Sequence[Row]) -> list[str]:
-    """A Markdown table: one line per target, means over the pictures."""
-    lines = [
-        "| target | pictures | bpp | fill mean | fill min | over budget | overhead max | PSNR | LPIPS-Alex | DISTS "
-        "| encode s | decode s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for target in dict.fromkeys(row.target for row in rows):
-        part = [row for row in rows if row.target == target]
-
-        def mean(name: str, part: list[Row] = part) -> float:
-            return sum(float(getattr(row, name)) for row in part) / len(part)
-
-        over = sum(row.budget_bytes > 0 and row.size_bytes > row.budget_bytes for row in part)
-        lines.append(
-            f"| {target} | {len(part)} | {mean('bpp'):.4f} | {mean('fill'):.2%} | {min(r.fill for r in part):.2%} "
-            f"| {over} | {max(r.overhead_bytes for r in part):.1f} B | {mean('psnr'):.2f} | {mean('lpips_alex'):.3f} "
-            f"| {mean('dists'):.3f} | {mean('encode_seconds'):.2f} | {mean('decode_seconds'):.2f} |"
+    def _measure(self, path: Path, picture: Picture, codec: Codec, text: str) -> Row:
+        target = parse_target(text)
+        width, height = picture.size
+        budget = None if isinstance(target, Quality) else budget_bytes(target, width * height)
+        reset_peak()
+        started = time.perf_counter()
+        try:
+            coded = codec.encode(picture.pixels, target)
+        except BudgetError:
+            coded = None
+        encoded = time.perf_counter()
+        decoded = None if coded is None else codec.decode(coded.data, picture.size)
+        finished = time.perf_counter()
+        common: dict[str, Any] = {
+            "image": path.name, "codec": codec.name, "target": text, "width": width, "height": height,
+            "budget_bytes": budget, "codec_version": codec.version, "weights": codec.weights, "device": self.device,
+            "lcodec_version": __version__, "commit": commit(),
+        }  # fmt: skip
+        if coded is None or decoded is None:
+            return Row(**common, setting=OUT_OF_REACH)
+        scores: dict[str, Any] = dict(self.scorer.score(picture.pixels, decoded))
+        return Row(
+            **common,
+            setting=coded.setting,
+            size_bytes=len(coded.data),
+            bpp=8 * len(coded.data) / (width * height),
+            fill=len(coded.data) / budget if budget else None,
+            overhead_bytes=coded.overhead_bytes,
+            encode_seconds=encoded - started,
+            decode_seconds=finished - encoded,
+            peak_memory_mb=peak_since_reset(),
+            decoded=self._keep(path, picture.pixels, codec, text, coded, decoded),
+            **scores,
         )
-    return lines
+
+    def _keep(self, path: Path, original: Pixels, codec: Codec, target: str, coded: Coded, decoded: Pixels) -> str:
+        """Store the decoded picture and the original for a report; returns the path relative to the folder's parent."""
+        if self.keep is None:
+            return ""
+        folder = self.keep / path.stem
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "original.png").exists():
+            (folder / "original.png").write_bytes(write_picture(Picture(original), ".png"))
+        name = f"{codec.name.replace('/', '_')}-{target}.png"
+        (folder / name).write_bytes(write_picture(Picture(decoded), ".png"))
+        return f"{self.keep.name}/{path.stem}/{name}"
+
+
+def _still_valid(row: Row, codec: Codec) -> bool:
+    return (row.codec_version, row.weights) == (codec.version, codec.weights)
+
+
+def _opaque(picture: Picture) -> Picture:
+    """Only pixels are compared: a file's alpha, profile and metadata would count as bytes for some codecs only."""
+    return Picture(picture.pixels)

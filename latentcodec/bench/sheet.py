@@ -7,37 +7,33 @@ from pathlib import Path
 import numpy as np
 
 from latentcodec.api import decode, encode_picture
-from latentcodec.image import Pixels, encode_avif, label_strip, read_picture, resize, write_sheet
-from latentcodec.rate import Target
+from latentcodec.bench.codecs import codec_named
+from latentcodec.errors import BudgetError
+from latentcodec.image import Pixels, label_strip, read_picture, resize, write_sheet
+from latentcodec.rate import ByteBudget, Target
 
-LOWEST_SCALE = 8
+SCALES = ("avif", "avif/2", "avif/4", "avif/8")
 
 
 @dataclass(frozen=True)
 class Opponent:
-    """What AVIF makes of a picture within a number of bytes; `scale` is how much smaller it had to be coded."""
+    """What AVIF makes of a picture within a number of bytes, at the largest size at which it fits at all."""
 
     pixels: Pixels
     size_bytes: int
-    scale: int
+    name: str
 
 
 def avif_within(pixels: Pixels, budget: int) -> Opponent:
     """The best that AVIF does within the budget: the highest quality at the largest size that fits at all."""
-    height, width = pixels.shape[:2]
-    for scale in range(1, LOWEST_SCALE + 1):
-        small = resize(pixels, (max(1, width // scale), max(1, height // scale)))
-        low, high, best = 0, 100, None
-        while low <= high:
-            quality = (low + high) // 2
-            size, decoded = encode_avif(small, quality)
-            if size <= budget:
-                best, low = (size, decoded), quality + 1
-            else:
-                high = quality - 1
-        if best is not None:
-            return Opponent(resize(best[1], (width, height)), best[0], scale)
-    return Opponent(np.zeros_like(pixels), 0, LOWEST_SCALE)
+    for name in SCALES:
+        codec = codec_named(name)
+        try:
+            data = codec.encode(pixels, ByteBudget(budget)).data
+        except BudgetError:
+            continue
+        return Opponent(codec.decode(data, (pixels.shape[1], pixels.shape[0])), len(data), name)
+    return Opponent(np.zeros_like(pixels), 0, "AVIF cannot")
 
 
 def draw(paths: Sequence[Path], target: Target, method: str, device: str, output: Path) -> None:
@@ -47,11 +43,10 @@ def draw(paths: Sequence[Path], target: Target, method: str, device: str, output
         picture = read_picture(path)
         data = encode_picture(picture, target, method=method, device=device).data
         opponent = avif_within(picture.pixels, len(data))
-        shrunk = f", coded at 1/{opponent.scale} size" if opponent.scale > 1 else ""
         cells = (
             (picture.pixels, f"{path.stem}: original"),
             (decode(data, device=device).pixels, f"lcodec, {len(data)} bytes"),
-            (opponent.pixels, f"AVIF, {opponent.size_bytes} bytes{shrunk}"),
+            (opponent.pixels, f"{opponent.name.upper()}, {opponent.size_bytes} bytes"),
         )
         rows.append(np.concatenate([_cell(pixels, text) for pixels, text in cells], axis=1))
     widest = max(row.shape[1] for row in rows)

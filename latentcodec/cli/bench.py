@@ -1,6 +1,5 @@
 """lcodec bench"""
 
-import resource
 from pathlib import Path
 
 import click
@@ -10,43 +9,67 @@ from latentcodec.errors import InputError
 
 @click.command("bench")
 @click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--codecs", default="stablecodec", show_default=True,
+              help="Methods of lcodec; jpeg, webp, avif, jxl, jpeg2000, heic, x265; on smaller pictures: avif/2, "
+              "avif/4. Separated by commas.")  # fmt: skip
 @click.option("--rates", default="50,0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
-              help="Targets as encode -q takes them, separated by commas.")  # fmt: skip
-@click.option("--method", default=None, help="Coding method.  [default: stablecodec]")
+              help="Targets as encode -q takes them, separated by commas; the same for every codec.")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="One TSV row per file.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="One TSV row per picture, codec and rate; what the file has is not measured again.")  # fmt: skip
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the decoded pictures, for lcodec report; beside the TSV file.")  # fmt: skip
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
               help="Draw a contact sheet beside AVIF at the first rate; measure nothing.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def bench_command(
-    corpus: Path, rates: str, method: str | None, device: str, output: Path | None, sheet: Path | None, quiet: bool
+    corpus: Path,
+    codecs: str,
+    rates: str,
+    device: str,
+    output: Path | None,
+    keep: Path | None,
+    sheet: Path | None,
+    quiet: bool,
 ) -> None:
-    """Encode, decode and score every picture of a folder at every rate; print means as a table.
+    """Encode, decode and score every picture of a folder with every codec at every rate; print means as a table.
 
     Needs the networks of the perceptual metrics: lcodec weights fetch lpips-alex lpips-vgg dists
     """
-    from latentcodec.bench.run import list_pictures, measure, summary, write_tsv
+    from latentcodec.bench.codecs import codec_named
+    from latentcodec.bench.results import read_tsv, write_tsv
+    from latentcodec.bench.run import Bench, list_pictures
+    from latentcodec.bench.scorer import Scorer
     from latentcodec.bench.sheet import draw
+    from latentcodec.bench.summary import summary
     from latentcodec.cli.console import progress
-    from latentcodec.pipelines.registry import DEFAULT_METHOD
     from latentcodec.rate import parse_target
 
     paths = list_pictures(corpus)
     if not paths:
         raise InputError(f"no pictures in {corpus}")
     targets = rates.split(",")
+    for target in targets:
+        parse_target(target)
+    names = codecs.split(",")
+    if sheet is not None:
+        draw(paths, parse_target(targets[0]), names[0], device, sheet)
+        return
+    known = []
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
-    if sheet is not None:
-        draw(paths, parse_target(targets[0]), method or DEFAULT_METHOD, device, sheet)
-        return
-    measured = measure(paths, targets, method or DEFAULT_METHOD, device)
-    with progress(range(len(paths) * len(targets)), "files", enabled=not quiet) as steps:
-        rows = []
+        known = read_tsv(output) if output.exists() else []
+        if keep is not None and keep.parent.resolve() != output.parent.resolve():
+            raise InputError("--keep must name a folder beside the TSV file, which refers to it")
+    bench = Bench(paths, [codec_named(name, device) for name in names], targets, Scorer(), device, keep, known)
+    rows = {row.key: row for row in known}
+    measured = bench.rows()
+    with progress(range(len(bench)), "files", enabled=not quiet) as steps:
         for _ in steps:
-            rows.append(next(measured))
-            if output is not None:
-                write_tsv(rows, output)  # after every row: an interrupted run keeps what it measured
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    click.echo("\n".join(summary(rows)))
-    click.echo(f"\nPeak memory of this process, metric networks included: {peak:.0f} MB")
+            row = next(measured)
+            if rows.get(row.key) is not row:
+                rows[row.key] = row
+                if output is not None:
+                    write_tsv(rows.values(), output)  # after every row: an interrupted run keeps what it measured
+    wanted = [row for row in rows.values() if row.codec in names and row.target in targets]
+    click.echo("\n".join(summary(wanted)))

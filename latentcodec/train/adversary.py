@@ -20,7 +20,7 @@ SLOPE = 0.2
 
 
 class FeatureDiscriminator(nn.Module):
-    """Feature maps [B, C_i, H_i, W_i] of several layers -> realism of patches, one map per layer [B, 1, H_i/2, W_i/2]."""
+    """Feature maps [B, C_i, H_i, W_i] of several layers -> realism of patches [B, 1, H_i/2, W_i/2] for each."""
 
     def __init__(self, channels: Sequence[int]):
         super().__init__()

@@ -31,7 +31,8 @@ def initialise_autoencoder(vae: MiniVAE, crops: Tensor) -> None:
     variances, vectors = torch.linalg.eigh(torch.cov(blocks.T))
     basis = vectors.flip(1)[:, : vae.config.latent_channels]
     deviation = variances.flip(0)[: vae.config.latent_channels].clamp_min(1e-6).sqrt()
-    assert vae.encoder.shortcut is not None and vae.decoder.shortcut is not None
+    assert vae.encoder.shortcut is not None
+    assert vae.decoder.shortcut is not None
     _set(vae.encoder.shortcut, (basis / deviation).T)
     _set(vae.decoder.shortcut, basis * deviation)
 

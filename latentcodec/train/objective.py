@@ -16,7 +16,7 @@ VGG_DEPTH = 3
 
 @dataclass(frozen=True)
 class Compared:
-    """`total`: weighted sum of all terms per picture [B]; `terms`: the mean of each; `features`: VGG's, if it is used."""
+    """`total`: weighted sum of all terms per picture [B]; `terms`: their means; `features`: VGG's, if it is used."""
 
     total: Tensor
     terms: dict[str, float]

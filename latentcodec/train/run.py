@@ -36,7 +36,7 @@ def train_stage(
     batches = prefetch(sampler, stage.batch)
     if trainer.step == 0:
         if start is not None:
-            weights = _exported_state(start)
+            weights: dict[str, Tensor] | None = _exported_state(start)
         else:
             weights = load_average(runs / stage.start) if stage.start is not None else None
         trainer.start_from(weights, batches)

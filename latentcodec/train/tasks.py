@@ -65,7 +65,9 @@ class StableCodecTask:
         self.discriminator = None
         if stage.loss.adversarial:
             if self.distortion.vgg is None:
-                raise InputError("a stage with an adversarial term needs the VGG term: the discriminator sees its features")
+                raise InputError(
+                    "a stage with an adversarial term needs the VGG term: the discriminator sees its features"
+                )
             self.discriminator = FeatureDiscriminator(self.distortion.vgg.network.channels)
             self.model["discriminator"] = self.discriminator
 
@@ -112,8 +114,8 @@ class StableCodecTask:
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
         figures |= self.control.update(rate, bpp.detach())
-        # The lowest rates dominate the gradients of analysis and entropy model, and divided by lambda the highest ones
-        # those of the synthesis; the power between was measured to give every rate about the same say (docs/training.md).
+        # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
+        # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
         weight = self.control.weight(rate)
         return ((total + weight * bpp) * weight**BALANCE).mean() + adversary_loss, figures
 

@@ -1,4 +1,4 @@
-"""Result files and the table made of them; AVIF as an opponent."""
+"""Running a bench: what is measured, kept and resumed; the printed table; the contact sheet."""
 
 import dataclasses
 from pathlib import Path
@@ -6,33 +6,107 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentcodec.bench.run import Row, list_pictures, read_tsv, summary, write_tsv
+from latentcodec.bench.codecs import Coded
+from latentcodec.bench.results import Row
+from latentcodec.bench.run import OUT_OF_REACH, Bench, list_pictures
 from latentcodec.bench.sheet import avif_within, draw
-from latentcodec.image import read_rgb
-from latentcodec.rate import Quality
+from latentcodec.bench.summary import summary
+from latentcodec.errors import BudgetError
+from latentcodec.image import Picture, Pixels, read_rgb, write_picture
+from latentcodec.rate import Quality, Target, budget_bytes
 
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
-ROW = Row("a.png", "0.1bpp", 990, 0.099, 1000, 0.99, 13.5, 0.5, 0.25, 25.0, 0.25, 0.125)
+ROW = Row(
+    "a.png", "avif", "0.1bpp", 400, 200, "3", 990, 0.099, 1000, 0.99, 13.5, 0.5, 0.25, 100.0,
+    psnr=25.0, lpips_alex=0.25, dists=0.125,
+)  # fmt: skip
 
 
-def test_results_are_read_as_written(tmp_path: Path) -> None:
-    rows = [ROW, dataclasses.replace(ROW, image="b.png", psnr=31.25, fill=1.0, size_bytes=1000)]
-    write_tsv(rows, tmp_path / "r.tsv")
-    assert read_tsv(tmp_path / "r.tsv") == rows
+class Flat:
+    """Codes a picture as its mean colour, in three bytes and as much stuffing as the budget takes; counts its uses."""
+
+    name, version, weights = "flat", "1", ""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode(self, pixels: Pixels, target: Target) -> Coded:
+        self.encoded += 1
+        size = 3 if isinstance(target, Quality) else budget_bytes(target, pixels.shape[0] * pixels.shape[1])
+        if size < 3:
+            raise BudgetError("three bytes at least")
+        return Coded(bytes(pixels.mean((0, 1)).astype(np.uint8)) + bytes(size - 3), "mean", 2.5)
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
+        return np.broadcast_to(np.frombuffer(data[:3], np.uint8), (size[1], size[0], 3))
+
+
+class Difference:
+    """Stands for the metrics."""
+
+    def score(self, original: Pixels, decoded: Pixels) -> dict[str, float | None]:
+        return {"psnr": float(np.abs(original.astype(int) - decoded).mean()), "dists": None}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for name, value in (("a", 10), ("b", 250)):
+        (folder / f"{name}.png").write_bytes(write_picture(Picture(np.full((20, 40, 3), value, np.uint8)), ".png"))
+    return list_pictures(folder)
+
+
+def bench(corpus: list[Path], codec: Flat, **more: object) -> Bench:
+    return Bench(corpus, [codec], ["0.1bpp", "0.001bpp", "0"], Difference(), "cpu", **more)  # type: ignore[arg-type]
+
+
+def test_every_picture_and_target_gives_a_row(corpus: list[Path]) -> None:
+    rows = list(bench(corpus, Flat()).rows())
+    assert [row.key for row in rows] == [(f"{n}.png", "flat", t) for n in "ab" for t in ("0.1bpp", "0.001bpp", "0")]
+    first, unreachable, quality = rows[:3]
+    assert (first.size_bytes, first.bpp, first.budget_bytes, first.fill) == (10, 0.1, 10, 1.0)
+    assert (first.width, first.height, first.setting, first.overhead_bytes, first.psnr) == (40, 20, "mean", 2.5, 0)
+    assert (unreachable.setting, unreachable.size_bytes, unreachable.psnr) == (OUT_OF_REACH, None, None)
+    assert (quality.size_bytes, quality.budget_bytes, quality.fill) == (3, None, None)
+
+
+def test_what_is_known_is_not_measured_again(corpus: list[Path]) -> None:
+    rows = list(bench(corpus, Flat()).rows())
+    codec = Flat()
+    assert list(bench(corpus, codec, known=rows).rows()) == rows
+    assert codec.encoded == 0
+    list(bench(corpus, codec, known=rows[:-2]).rows())
+    assert codec.encoded == 3  # one to warm up, two to measure
+    codec.version = "2"
+    assert {row.codec_version for row in bench(corpus, codec, known=rows).rows()} == {"2"}
+
+
+def test_decoded_pictures_are_kept_beside_their_original(corpus: list[Path], tmp_path: Path) -> None:
+    rows = list(bench(corpus, Flat(), keep=tmp_path / "kept").rows())
+    assert rows[0].decoded == "kept/a/flat-0.1bpp.png"
+    assert rows[1].decoded == ""
+    assert (read_rgb(tmp_path / rows[0].decoded) == 10).all()
+    assert (read_rgb(tmp_path / "kept" / "b" / "original.png") == 250).all()
 
 
 def test_summary_takes_means_extremes_and_counts() -> None:
-    over = dataclasses.replace(ROW, size_bytes=1001, fill=1.001, psnr=27.0, overhead_bytes=14.0)
-    assert summary([ROW, over])[2] == (
-        "| 0.1bpp | 2 | 0.0990 | 99.55% | 99.00% | 1 | 14.0 B | 26.00 | 0.250 | 0.125 | 0.50 | 0.25 |"
-    )
+    over = dataclasses.replace(ROW, image="b.png", size_bytes=1001, fill=1.001, psnr=27.0, overhead_bytes=14.0)
+    unreachable = Row("c.png", "avif", "0.1bpp", 400, 200, OUT_OF_REACH, budget_bytes=1000)
+    assert summary([ROW, over, unreachable]) == [
+        "| codec | target | pictures | out of reach | bpp | fill mean | fill min | over budget | overhead max "
+        "| psnr | lpips_alex | dists | encode s | decode s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| avif | 0.1bpp | 2 | 1 | 0.0990 | 99.55% | 99.00% | 1 | 14.0 | 26.00 | 0.250 | 0.125 | 0.50 | 0.25 |",
+    ]
+    assert summary([unreachable])[2].count(" - ") == 6
 
 
 def test_avif_stays_within_the_bytes_it_is_given() -> None:
     pixels = read_rgb(PHOTO)
     roomy, tight = avif_within(pixels, 20_000), avif_within(pixels, 1200)
-    assert roomy.scale == 1
-    assert tight.scale > 1
+    assert roomy.name == "avif"
+    assert tight.name.startswith("avif/")
     assert 0.9 * 20_000 < roomy.size_bytes <= 20_000
     assert tight.size_bytes <= 1200
     error = [np.abs(o.pixels.astype(int) - pixels).mean() for o in (roomy, tight)]

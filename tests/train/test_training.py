@@ -36,7 +36,11 @@ CONFIG = dataclasses.replace(
 )
 VAE = Stage("vae", "vae", None, 30, 4, 64, 2e-3, LossWeights(mse=1.0), warmup_steps=2)
 PICTURE = dataclasses.replace(
-    VAE, name="picture", task="stablecodec", start="vae", loss=LossWeights(mse=10.0, vgg=0.1, latent=0.1, adversarial=0.01)
+    VAE,
+    name="picture",
+    task="stablecodec",
+    start="vae",
+    loss=LossWeights(mse=10.0, vgg=0.1, latent=0.1, adversarial=0.01),
 )
 
 

@@ -1,0 +1,99 @@
+"""The codecs that a bench compares, each behind the same two calls.
+
+lcodec's methods meet a target themselves; the classical codecs of `classical.py` are searched for the richest setting
+within the budget. "avif/2" is AVIF on a picture scaled down by 2 and back up, both with a Lanczos filter: the only fair
+opponent where the codec alone cannot get that small.
+
+To add a codec, write a class with these members and name it in `codec_named`.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from latentcodec import __version__
+from latentcodec.api import decode, encode_picture
+from latentcodec.bench import classical
+from latentcodec.errors import InputError
+from latentcodec.image import Pixels, resize
+from latentcodec.pipelines.registry import METHODS, method_named
+from latentcodec.rate import Quality, Target, budget_bytes
+from latentcodec.weights import manifest
+
+SCALES = (2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A file and how it was made; `overhead_bytes`: its size beyond the information content, where that is known."""
+
+    data: bytes
+    setting: str = ""
+    overhead_bytes: float | None = None
+
+
+class Codec(Protocol):
+    """What a bench needs of a codec."""
+
+    name: str
+    version: str
+    weights: str
+
+    def encode(self, pixels: Pixels, target: Target) -> Coded:
+        """uint8 [H, W, 3] -> file within the target. Raises BudgetError where that is out of reach."""
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
+        """File -> uint8 [H, W, 3] of `size` (width, height)."""
+
+
+class Learned:
+    """A method of lcodec."""
+
+    version = __version__
+
+    def __init__(self, name: str, device: str):
+        self.name = name
+        self.weights = manifest.row(method_named(name).weights[0]).sha256[:16]
+        self._device = device
+
+    def encode(self, pixels: Pixels, target: Target) -> Coded:
+        result = encode_picture(pixels, target, method=self.name, device=self._device)
+        return Coded(result.data, overhead_bytes=len(result.data) - result.information_bits / 8)
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
+        return decode(data, device=self._device).pixels
+
+
+class Classical:
+    """A classical codec on the picture itself, or on one scaled down by `factor`."""
+
+    weights = ""
+
+    def __init__(self, codec: classical.Encoder, factor: int = 1):
+        self.name = codec.name if factor == 1 else f"{codec.name}/{factor}"
+        self.version = codec.version
+        self._codec = codec
+        self._factor = factor
+
+    def encode(self, pixels: Pixels, target: Target) -> Coded:
+        height, width = pixels.shape[:2]
+        small = resize(pixels, (-(-width // self._factor), -(-height // self._factor)))
+        if isinstance(target, Quality):
+            data, setting = classical.at_quality(self._codec, small, target.value)
+        else:
+            data, setting = classical.within(self._codec, small, budget_bytes(target, width * height))
+        return Coded(data, f"{setting:g}")
+
+    def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
+        return resize(self._codec.decode(data), size)
+
+
+def codec_named(name: str, device: str = "auto") -> Codec:
+    """'stablecodec', 'avif', 'avif/4', ... Raises InputError for an unknown one, or one whose program is missing."""
+    methods = [method.name for method in METHODS]
+    if name in methods:
+        return Learned(name, device)
+    base, _, factor = name.partition("/")
+    if base not in classical.ENCODERS or factor not in ("", *map(str, SCALES)):
+        known = ", ".join((*methods, *classical.ENCODERS))
+        raise InputError(f"unknown codec {name!r}; there is {known}, and classical ones scaled: avif/2, avif/4, avif/8")
+    return Classical(classical.ENCODERS[base](), int(factor or 1))

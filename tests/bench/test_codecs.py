@@ -1,0 +1,71 @@
+"""Codecs under test: budgets are kept and filled, pictures come back, what is missing is said."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentcodec.bench import classical
+from latentcodec.bench.codecs import codec_named
+from latentcodec.errors import BudgetError, InputError
+from latentcodec.image import read_rgb
+from latentcodec.rate import ByteBudget, Quality
+
+PIXELS = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:131, :200]
+
+
+def available(name: str) -> str:
+    try:
+        codec_named(name)
+    except InputError as error:
+        pytest.skip(str(error))
+    return name
+
+
+@pytest.mark.parametrize("name", ["jpeg", "webp", "avif", "jxl", "jpeg2000", "heic", "x265", "avif/2", "jpeg/2"])
+def test_budget_is_kept_and_used(name: str) -> None:
+    codec = codec_named(available(name))
+    coded = codec.encode(PIXELS, ByteBudget(2500))
+    assert 2000 < len(coded.data) <= 2500
+    assert float(coded.setting) >= 0
+    decoded = codec.decode(coded.data, (200, 131))
+    assert decoded.shape == PIXELS.shape
+    assert decoded.dtype == np.uint8
+    assert np.abs(decoded.astype(int) - PIXELS).mean() < 12
+    with pytest.raises(BudgetError, match="out of reach"):
+        codec.encode(PIXELS, ByteBudget(15))
+
+
+def test_search_finds_the_richest_setting_that_fits() -> None:
+    codec = classical.ENCODERS["jpeg"]()
+    data, setting = classical.within(codec, PIXELS, 3000)
+    assert len(data) <= 3000 < len(codec.encode(PIXELS, setting + 1))
+
+
+def test_quality_is_a_position_among_the_settings() -> None:
+    codec = codec_named("jpeg")
+    assert [codec.encode(PIXELS, Quality(q)).setting for q in (0, 50, 100)] == ["1", "48", "95"]
+
+
+def test_lcodec_is_a_codec_like_any_other() -> None:
+    codec = codec_named("stablecodec", "cpu")
+    coded = codec.encode(PIXELS, ByteBudget(300))
+    assert 290 <= len(coded.data) <= 300
+    assert coded.overhead_bytes is not None
+    assert codec.decode(coded.data, (200, 131)).shape == PIXELS.shape
+    assert codec.weights
+
+
+@pytest.mark.parametrize("name", ["gif", "avif/3", "stablecodec/2", ""])
+def test_unknown_codecs_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="unknown codec"):
+        codec_named(name)
+
+
+def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classical.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="needs the program ffmpeg"):
+        codec_named("x265")
+    monkeypatch.setattr(classical, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name)))
+    with pytest.raises(InputError, match="pip install pillow-heif"):
+        codec_named("heic")
