@@ -21,6 +21,8 @@ from latentcodec.errors import InputError
               help="Folder for the decoded pictures, for lcodec report; beside the TSV file.")  # fmt: skip
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
               help="Draw a contact sheet beside AVIF at the first rate; measure nothing.")  # fmt: skip
+@click.option("--speed", type=click.IntRange(1), metavar="ROUNDS",
+              help="Time the codecs side by side on the first picture at the first rate, and no more.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def bench_command(
     corpus: Path,
@@ -30,6 +32,7 @@ def bench_command(
     output: Path | None,
     keep: Path | None,
     sheet: Path | None,
+    speed: int | None,
     quiet: bool,
 ) -> None:
     """Encode, decode and score every picture of a folder with every codec at every rate; print means as a table.
@@ -55,6 +58,9 @@ def bench_command(
     if sheet is not None:
         draw(paths, parse_target(targets[0]), names[0], device, sheet)
         return
+    if speed is not None:
+        _speed(paths[0], names, targets[0], device, speed)
+        return
     known = []
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -73,3 +79,23 @@ def bench_command(
                     write_tsv(rows.values(), output)  # after every row: an interrupted run keeps what it measured
     wanted = [row for row in rows.values() if row.codec in names and row.target in targets]
     click.echo("\n".join(summary(wanted)))
+
+
+def _speed(path: Path, names: list[str], target: str, device: str, rounds: int) -> None:
+    from latentcodec.bench.speed import table, time_side_by_side
+    from latentcodec.bench.utilisation import measure
+    from latentcodec.image import read_rgb
+    from latentcodec.pipelines.registry import METHODS
+    from latentcodec.rate import Quality, budget_bytes, parse_target
+
+    parsed = parse_target(target)
+    if isinstance(parsed, Quality):
+        raise InputError("--speed needs a budget as the first of --rates, the same for all codecs")
+    pixels = read_rgb(path)
+    size = pixels.shape[0] * pixels.shape[1]
+    methods = [method.name for method in METHODS if method.name in names]
+    opponents = [name for name in names if name not in methods]
+    timings = time_side_by_side(pixels, methods, opponents, budget_bytes(parsed, size), device, rounds)
+    click.echo("\n".join(table(timings)))
+    for method in methods:
+        click.echo(f"\n{method} {measure(pixels, device, method).describe(size)}")
