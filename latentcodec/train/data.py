@@ -75,15 +75,21 @@ class CropSampler:
 
 def prefetch(sampler: CropSampler, size: int, depth: int = 4) -> Iterator[Tensor]:
     """Endless batches, prepared by a background thread while the network computes."""
-    ready: queue.Queue[Tensor] = queue.Queue(depth)
+    ready: queue.Queue[Tensor | Exception] = queue.Queue(depth)
 
     def fill() -> None:
-        while True:
-            ready.put(sampler.batch(size))
+        try:
+            while True:
+                ready.put(sampler.batch(size))
+        except Exception as error:  # whatever it is, it must not leave the training loop waiting for ever
+            ready.put(error)
 
     threading.Thread(target=fill, daemon=True).start()
     while True:
-        yield ready.get()
+        batch = ready.get()
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def to_unit(batch: Tensor, device: torch.device) -> Tensor:

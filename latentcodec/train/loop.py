@@ -4,7 +4,7 @@ import csv
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -97,8 +97,11 @@ class Trainer:
 
     def run(self, batches: Iterator[Tensor]) -> None:
         """Train until the stage's last step, or until SIGTERM or SIGINT: then save and return."""
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._request_stop)
+        with self._stoppable():
+            self._run(batches)
+        self.save()
+
+    def _run(self, batches: Iterator[Tensor]) -> None:
         saved = time.monotonic()
         with (self.folder / "log.csv").open("a", newline="") as log:
             recent: list[dict[str, float]] = []
@@ -112,7 +115,6 @@ class Trainer:
                 if time.monotonic() - saved > SAVE_SECONDS:
                     self.save()
                     saved = time.monotonic()
-        self.save()
 
     def save(self) -> None:
         """Write the resumable state."""
@@ -123,6 +125,16 @@ class Trainer:
         self.average = {k: v.to(self.device) for k, v in state.average.items()}
         self.optimiser.load_state_dict(state.optimiser)
         self.step = state.step
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let SIGTERM and SIGINT end the run after the step in progress; the former handlers come back afterwards."""
+        former = {name: signal.signal(name, self._request_stop) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for name, handler in former.items():
+                signal.signal(name, handler)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop = True

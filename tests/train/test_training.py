@@ -1,6 +1,7 @@
 """Training at toy scale: it learns, resumes where it stopped, and exports what the codec loads."""
 
 import dataclasses
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import objective
 from latentcodec.train.adversary import FeatureDiscriminator
-from latentcodec.train.data import CropSampler, is_validation, list_images, to_unit
+from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Trainer, learning_rate, load_average
 from latentcodec.train.rate import HIGHEST_BPP, LOWEST_BPP, RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
@@ -212,3 +213,17 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
 def test_stages_chain_up() -> None:
     for stage in STAGES.values():
         assert stage.start is None or stage.start in STAGES
+
+
+def test_an_error_while_reading_pictures_ends_the_training(photos: Path) -> None:
+    sampler = CropSampler(list_images(photos), 64, 0)
+    sampler.names = []  # nothing left to draw from
+    with pytest.raises(ValueError):
+        next(prefetch(sampler, 2))
+
+
+def test_signals_mean_what_they_meant_after_a_run(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    trainer = Trainer(dataclasses.replace(VAE, steps=1), ToyTask(), tmp_path, CPU)
+    trainer.run(iter([torch.zeros(4, 3, 32, 32, dtype=torch.uint8)]))
+    assert signal.getsignal(signal.SIGTERM) is before
