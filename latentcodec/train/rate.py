@@ -16,7 +16,7 @@ from latentcodec.train.stages import Stage
 
 LOWEST_BPP = 0.005
 HIGHEST_BPP = 0.6
-SPEED = 0.03
+SPEED = 0.01
 LOG_WEIGHT_RANGE = (math.log(0.01), math.log(1000.0))
 
 

@@ -46,7 +46,7 @@ STAGES = {
             crop=192,
             learning_rate=7e-4,
             loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.5, latent=0.02),
-            rate_weights=(50.0, 0.1),
+            rate_weights=(150.0, 0.06),
         ),
         Stage(
             name="realism",

@@ -11,15 +11,16 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import to_unit
-from latentcodec.train.klt import initialise, initialise_autoencoder
+from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
-from latentcodec.train.rate import RateControl
+from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import Stage
 
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
+GAIN_BATCHES = 3
 BALANCE = -0.25
 
 
@@ -87,10 +88,11 @@ class StableCodecTask:
     @torch.no_grad()
     def _begin(self, batches: Iterator[Tensor]) -> None:
         """Scale latents to unit variance and start as a linear transform coder."""
-        raw = [self.codec.vae.encoder(to_unit(next(batches), self.device)) for _ in range(CALIBRATION_BATCHES)]
-        latents = torch.cat(raw)
+        crops = [to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)]
+        latents = torch.cat([self.codec.vae.encoder(batch) for batch in crops])
         self.codec.vae.scale.copy_(latents.std((0, 2, 3)))
         initialise(self.codec, latents / self.codec.vae.scale[:, None, None])
+        fit_gains(self.codec, torch.cat(crops[:GAIN_BATCHES]), target_bpp)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
