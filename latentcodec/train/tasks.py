@@ -1,6 +1,7 @@
 """What each stage trains, and its loss."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +101,12 @@ class StableCodecTask:
         with autocast(self.device):
             latents, features = self.codec.prepare(pixels)
             y = self.codec.analyse(latents, features, rate)
+            # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
+            # lambda as the transforms are, it would hardly learn the high ones.
+            weight, share = self.control.weight(rate), 1 / target_bpp(rate)
             with torch.autocast(self.device.type, enabled=False):
-                decoded, bits = self.codec.entropy(y.float(), rate)
+                coded, bits = self.codec.entropy(_scale_gradient(y.float(), weight ** (1 + BALANCE) / share), rate)
+            decoded = y + (coded - y).detach()
             restored = self.codec.synthesise_latents(decoded, rate)
             bpp = bits / (pixels.shape[2] * pixels.shape[3])
             error = latent_mse(restored, latents)
@@ -118,8 +123,25 @@ class StableCodecTask:
         figures |= self.control.update(rate, bpp.detach())
         # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
         # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
-        weight = self.control.weight(rate)
-        return ((total + weight * bpp) * weight**BALANCE).mean() + adversary_loss, figures
+        return (total * weight**BALANCE + share * bpp).mean() + adversary_loss, figures
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity whose gradient is multiplied by a factor per picture."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, factor: Tensor) -> Tensor:
+        context.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        return gradients[0] * context.saved_tensors[0][:, None, None, None], None
+
+
+def _scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
+    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+    return result
 
 
 TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {
