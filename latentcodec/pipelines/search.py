@@ -17,7 +17,6 @@ LARGEST_DEAD_ZONE = 0.35
 DEAD_ZONE_TRIALS = 4
 FULL_ENOUGH = 0.996
 AIM = 0.998
-LOG_BYTES_PER_RATE = 0.0156  # mean slope over validation photographs: where a search begins, refined by what it finds
 LOG_BYTES_PER_DEAD_ZONE = 1.5
 
 
@@ -33,12 +32,24 @@ class Trial(Generic[T]):
     result: T
 
 
-def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, first_guess: int) -> T:
+@dataclass(frozen=True)
+class Curve:
+    """What a model expects: payload bytes = at_zero * exp(slope * rate), for rates 0..255. A search starts from it."""
+
+    at_zero: float
+    slope: float
+
+    def rate_for(self, size: int) -> int:
+        """Rate at which a payload of `size` bytes is expected, not limited to valid rates."""
+        return round(math.log(max(size, 1) / self.at_zero) / self.slope)
+
+
+def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, expected: Curve) -> T:
     """Result with the largest payload within the budget. `evaluate(rate, dead_zone)` -> (payload bytes, result).
 
     Raises OutOfReachError if even the lowest rate is too large, or the highest too small, unless the budget clamps.
     """
-    below, above = _bracket(evaluate, budget.size_bytes, first_guess)
+    below, above = _bracket(evaluate, budget.size_bytes, expected)
     if below is None and above is not None:
         return _lowest(evaluate, budget, above)
     assert below is not None
@@ -52,12 +63,12 @@ def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: Payload
 
 
 def _bracket(
-    evaluate: Callable[[int, float], tuple[int, T]], size: int, guess: int
+    evaluate: Callable[[int, float], tuple[int, T]], size: int, expected: Curve
 ) -> tuple[Trial[T] | None, Trial[T] | None]:
     """Trials at neighbouring rates, the lower within `size` and the upper beyond it; None past either end."""
     below: Trial[T] | None = None
     above: Trial[T] | None = None
-    rate = min(max(guess, 0), HIGHEST_RATE)
+    rate = min(max(expected.rate_for(size), 0), HIGHEST_RATE)
     while True:
         trial = Trial(rate, *evaluate(rate, 0.0))
         if trial.size_bytes <= size:
@@ -68,10 +79,10 @@ def _bracket(
         high = above.rate if above else HIGHEST_RATE + 1
         if high - low <= 1:
             return below, above
-        rate = min(max(_interpolate(below, above, size), low + 1), high - 1)
+        rate = min(max(_interpolate(below, above, size, expected.slope), low + 1), high - 1)
 
 
-def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> int:
+def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int, slope: float) -> int:
     """Next rate to try, from log(bytes) being nearly linear in the rate."""
     if below and above:
         span = math.log(above.size_bytes / max(below.size_bytes, 1))
@@ -79,7 +90,7 @@ def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> i
         return below.rate + round(share * (above.rate - below.rate))
     trial = below or above
     assert trial is not None
-    distance = math.log(max(size, 1) / max(trial.size_bytes, 1)) / LOG_BYTES_PER_RATE
+    distance = math.log(max(size, 1) / max(trial.size_bytes, 1)) / slope
     step = round(distance) + (2 if below else -2)
     return trial.rate + step
 

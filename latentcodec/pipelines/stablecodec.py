@@ -4,6 +4,7 @@ encode: pad -> prepare once -> (analyse -> code) for every rate tried -> payload
 decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
+import math
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -27,11 +28,9 @@ from latentcodec.models.stablecodec.integer_entropy import (
 )
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
-from latentcodec.pipelines.search import HIGHEST_RATE, LOG_BYTES_PER_RATE, fill_budget
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
-
-LOG_BPP_AT_ZERO = -5.12  # ln(bpp) at rate 0, mean over validation photographs: where a search begins
 
 
 class StableCodecPipeline:
@@ -65,8 +64,7 @@ class StableCodecPipeline:
         if isinstance(target, Quality):
             encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         else:
-            bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
-            encoded = fill_budget(evaluate, target, round((np.log(bpp) - LOG_BPP_AT_ZERO) / LOG_BYTES_PER_RATE))
+            encoded = fill_budget(evaluate, target, self._expected(pixels.shape[0] * pixels.shape[1]))
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
 
@@ -98,6 +96,10 @@ class StableCodecPipeline:
         coder, counter = SymbolEncoder(), BitCounter()
         latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
+
+    def _expected(self, pixels: int) -> Curve:
+        low, high = self._codec.config.rate_range
+        return Curve(low * pixels / 8, math.log(high / low) / RATE_STEPS)
 
     def _rate(self, rate: int) -> Tensor:
         return torch.tensor([rate / RATE_STEPS], device=self._device)

@@ -55,8 +55,8 @@ STAGES = {
             steps=2000,
             batch=8,
             crop=192,
-            learning_rate=5e-4,
-            loss=LossWeights(l1=1.0, mse=20.0, lpips_alex=0.6, vgg=0.5, latent=0.02, adversarial=0.05),
+            learning_rate=6e-4,
+            loss=LossWeights(l1=1.0, mse=15.0, lpips_alex=1.0, vgg=0.5, latent=0.02, adversarial=0.05),
             rate_weights=(100.0, 0.05),
         ),
     )

@@ -93,7 +93,10 @@ class StableCodecTask:
         latents = torch.cat([self.codec.vae.encoder(batch) for batch in crops])
         self.codec.vae.scale.copy_(latents.std((0, 2, 3)))
         initialise(self.codec, latents / self.codec.vae.scale[:, None, None])
-        fit_gains(self.codec, torch.cat(crops[:GAIN_BATCHES]), target_bpp)
+        fit_gains(self.codec, torch.cat(crops[:GAIN_BATCHES]), self._target)
+
+    def _target(self, rate: Tensor) -> Tensor:
+        return target_bpp(rate, self.codec.config.rate_range)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
@@ -103,7 +106,7 @@ class StableCodecTask:
             y = self.codec.analyse(latents, features, rate)
             # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
             # lambda as the transforms are, it would hardly learn the high ones.
-            weight, share = self.control.weight(rate), 1 / target_bpp(rate)
+            weight, share = self.control.weight(rate), 1 / self._target(rate)
             with torch.autocast(self.device.type, enabled=False):
                 coded, bits = self.codec.entropy(_scale_gradient(y.float(), weight ** (1 + BALANCE) / share), rate)
             decoded = y + (coded - y).detach()
@@ -120,7 +123,7 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
-        figures |= self.control.update(rate, bpp.detach())
+        figures |= self.control.update(rate, bpp.detach(), self._target(rate))
         # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
         # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
         return (total * weight**BALANCE + share * bpp).mean() + adversary_loss, figures

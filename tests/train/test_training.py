@@ -21,7 +21,7 @@ from latentcodec.train import objective
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Trainer, learning_rate, load_average
-from latentcodec.train.rate import HIGHEST_BPP, LOWEST_BPP, RateControl, target_bpp
+from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
 from latentcodec.train.tasks import StableCodecTask, VaeTask, _scale_gradient
 from latentcodec.weights import store
@@ -174,11 +174,12 @@ def test_rate_weight_rises_where_too_many_bits_are_spent() -> None:
     control = RateControl(PICTURE)
     rate = torch.tensor([0.0, 1.0])
     before = control.weight(rate)
-    control.update(rate, torch.tensor([10 * LOWEST_BPP, 0.1 * HIGHEST_BPP]))
+    target = target_bpp(rate, (0.01, 0.5))
+    assert target.tolist() == pytest.approx([0.01, 0.5])
+    control.update(rate, target * torch.tensor([10, 0.1]), target)
     after = control.weight(rate)
     assert after[0] > before[0]
     assert after[1] < before[1]
-    assert target_bpp(rate).tolist() == pytest.approx([LOWEST_BPP, HIGHEST_BPP])
 
 
 def test_discriminator_and_codec_do_not_disturb_each_other() -> None:

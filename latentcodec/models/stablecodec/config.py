@@ -13,7 +13,9 @@ class StableCodecConfig:
     """`widths` are the channels of features at strides 8, 16 and 32; latents y have stride 32, hyper-latents z 64.
 
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
-    little time but most of the parameters, and the weights have to fit in the package.
+    little time but most of the parameters, and the weights have to fit in the package. `rate_range`: bits per pixel
+    of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
+    a search for a budget starts from it.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -24,6 +26,7 @@ class StableCodecConfig:
     context_width: int = 192
     embedding: int = 64
     alpha_bar: float = 0.5
+    rate_range: tuple[float, float] = (0.005, 0.6)
 
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
