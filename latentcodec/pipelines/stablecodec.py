@@ -43,6 +43,7 @@ class StableCodecPipeline:
         self._device = device
         self._precision = _fast_dtype(device)
         config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
+        self._packed = config.packed_tables
         tensors = weights.tensors
         self._codec = _load(tensors, config, device)
         integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
@@ -79,7 +80,9 @@ class StableCodecPipeline:
         return _to_pixels(pixels, height, width)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
-        latents = self._entropy.code(SymbolDecoder(encoded.payload), encoded.rate, _z_shape(height, width))
+        latents = self._entropy.code(
+            SymbolDecoder(encoded.payload, self._packed), encoded.rate, _z_shape(height, width)
+        )
         if latents.digest() != encoded.symbols:
             raise CorruptError("the decoded symbols do not match their digest in the file")
         return latents
@@ -93,7 +96,7 @@ class StableCodecPipeline:
 
     def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
-        coder, counter = SymbolEncoder(), BitCounter()
+        coder, counter = SymbolEncoder(self._packed), BitCounter(self._packed)
         latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
 

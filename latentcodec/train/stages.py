@@ -56,7 +56,7 @@ STAGES = {
             batch=8,
             crop=192,
             learning_rate=6e-4,
-            loss=LossWeights(l1=1.0, mse=15.0, lpips_alex=1.0, vgg=0.5, latent=0.02, adversarial=0.05),
+            loss=LossWeights(l1=0.5, mse=6.0, lpips_alex=1.0, vgg=0.8, latent=0.01, adversarial=0.1),
             rate_weights=(100.0, 0.05),
         ),
     )
