@@ -17,7 +17,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth over the share `decay`."""
+    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth over a share of it."""
 
     name: str
     task: str
