@@ -2,7 +2,7 @@
 
 Payload sizes grow with the rate parameter almost exponentially, so a few evaluations with interpolation in
 log(bytes) bracket the budget between two neighbouring rates. What the lower one leaves is filled by the higher one
-with a dead zone: rounding that favours smaller symbols, an encoder's freedom that no decoder needs to know of.
+with thrift: rounding that favours cheaper symbols (rounding.py), an encoder's freedom.
 """
 
 import math
@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 from latentcodec.pipelines.base import OutOfReachError, PayloadBudget
 
 HIGHEST_RATE = 255
-LARGEST_DEAD_ZONE = 0.35
-DEAD_ZONE_TRIALS = 4
+LARGEST_THRIFT = 0.6
+THRIFT_TRIALS = 4
 FULL_ENOUGH = 0.996
 AIM = 0.998
-LOG_BYTES_PER_DEAD_ZONE = 1.5
+LOG_BYTES_PER_THRIFT = 1.5
 
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Curve:
 
 
 def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, expected: Curve) -> T:
-    """Result with the largest payload within the budget. `evaluate(rate, dead_zone)` -> (payload bytes, result).
+    """Result with the largest payload within the budget. `evaluate(rate, thrift)` -> (payload bytes, result).
 
     Raises OutOfReachError if even the lowest rate is too large, or the highest too small, unless the budget clamps.
     """
@@ -56,7 +56,7 @@ def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: Payload
     if above is None:
         if budget.clamp or below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
             return below.result
-        raise OutOfReachError(evaluate(0, LARGEST_DEAD_ZONE)[0], below.size_bytes)
+        raise OutOfReachError(evaluate(0, LARGEST_THRIFT)[0], below.size_bytes)
     if below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
         return below.result
     return _fill(evaluate, budget.size_bytes, below, above).result
@@ -96,11 +96,11 @@ def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int, slop
 
 
 def _lowest(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, above: Trial[T]) -> T:
-    """Below the lowest rate there is still the dead zone."""
-    size, result = evaluate(0, LARGEST_DEAD_ZONE)
+    """Below the lowest rate there is still thrift."""
+    size, result = evaluate(0, LARGEST_THRIFT)
     smallest = Trial(0, size, result)
     if size <= budget.size_bytes:
-        return _fill(evaluate, budget.size_bytes, smallest, above, (LARGEST_DEAD_ZONE, size)).result
+        return _fill(evaluate, budget.size_bytes, smallest, above, (LARGEST_THRIFT, size)).result
     if budget.clamp:
         return result
     raise OutOfReachError(size, evaluate(HIGHEST_RATE, 0.0)[0])
@@ -113,29 +113,29 @@ def _fill(
     above: Trial[T],
     fits: tuple[float, int] | None = None,
 ) -> Trial[T]:
-    """Search the dead zone at the upper rate for the largest payload within `size`.
+    """Search the thrift at the upper rate for the largest payload within `size`.
 
-    `fits` is the smallest (dead zone, payload bytes) known to fit, if any.
+    `fits` is the smallest (thrift, payload bytes) known to fit, if any.
     """
     exceeds = (0.0, above.size_bytes)
-    for _ in range(DEAD_ZONE_TRIALS):
-        dead_zone = _next_dead_zone(exceeds, fits, size)
-        trial = Trial(above.rate, *evaluate(above.rate, dead_zone))
+    for _ in range(THRIFT_TRIALS):
+        thrift = _next_thrift(exceeds, fits, size)
+        trial = Trial(above.rate, *evaluate(above.rate, thrift))
         if trial.size_bytes <= size:
-            fits = (dead_zone, trial.size_bytes)
+            fits = (thrift, trial.size_bytes)
             best = max(best, trial, key=lambda t: t.size_bytes)
         else:
-            exceeds = (dead_zone, trial.size_bytes)
+            exceeds = (thrift, trial.size_bytes)
         if best.size_bytes >= FULL_ENOUGH * size:
             break
     return best
 
 
-def _next_dead_zone(exceeds: tuple[float, int], fits: tuple[float, int] | None, size: int) -> float:
-    """Dead zone expected to give just less than `size`, from log(bytes) being nearly linear in it."""
+def _next_thrift(exceeds: tuple[float, int], fits: tuple[float, int] | None, size: int) -> float:
+    """Thrift expected to give just less than `size`, from log(bytes) being nearly linear in it."""
     excess = math.log(exceeds[1] / max(AIM * size, 1))
     if fits is None:
-        return min(exceeds[0] + max(excess / LOG_BYTES_PER_DEAD_ZONE, 0.005), LARGEST_DEAD_ZONE)
+        return min(exceeds[0] + max(excess / LOG_BYTES_PER_THRIFT, 0.005), LARGEST_THRIFT)
     span = math.log(exceeds[1] / max(fits[1], 1))
     share = min(max(excess / span, 0.1), 0.9) if span > 0 else 0.5
     return exceeds[0] + share * (fits[0] - exceeds[0])

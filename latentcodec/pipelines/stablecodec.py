@@ -24,13 +24,15 @@ from latentcodec.models.stablecodec.integer_entropy import (
     Floats,
     IntegerEntropy,
     Quantiser,
-    round_half_even,
 )
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
+from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
+
+RATE_WEIGHT = 0.0  # of rounding where nothing has to be saved
 
 
 class StableCodecPipeline:
@@ -56,10 +58,10 @@ class StableCodecPipeline:
             prepared = self._codec.prepare(self._to_tensor(pixels))
         sources: dict[int, tuple[Floats, Floats]] = {}
 
-        def evaluate(rate: int, dead_zone: float) -> tuple[int, Encoded]:
+        def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
             if rate not in sources:
                 sources[rate] = self._analyse(prepared, rate)
-            encoded = self._code(rate, sources[rate], dead_zone_rounding(dead_zone))
+            encoded = self._code(rate, sources[rate], rate_distortion_rounding(RATE_WEIGHT + thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
@@ -128,17 +130,6 @@ class _Both:
     def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
         self._counter.code(tables, symbols)
         return self._encoder.code(tables, symbols)
-
-
-def dead_zone_rounding(dead_zone: float) -> Quantiser:
-    """Rounding that maps |x| < 0.5 + dead_zone to zero and biases larger values towards it by as much."""
-    if dead_zone == 0:
-        return round_half_even
-
-    def quantise(x: Floats) -> npt.NDArray[np.int32]:
-        return (np.sign(x) * np.floor(np.maximum(np.abs(x) + 0.5 - dead_zone, 0))).astype(np.int32)
-
-    return quantise
 
 
 def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.device) -> StableCodec:
