@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # As in page.css and elements.js.
-COLOURS = ("#0b57a4", "#c8500a", "#00806a", "#a1307d", "#8a6a00", "#5c4bb5", "#2b8fc6", "#4a4f57")
+COLOURS = ("#1552b8", "#d9640b", "#0b5c4a", "#c76bb0", "#5e4a00", "#9a7be8", "#a51d3a", "#23262b")
 PUBLISHED_COLOUR = "#666b73"
 MARKERS = ("o", "s", "^", "D", "v", "*", "h", "p")
 STYLE: dict[Any, Any] = {
@@ -36,6 +36,7 @@ def draw(report: Report) -> dict[str, bytes]:
 def _draw_metric(curves: Sequence[Curve], metric: Metric) -> Iterator[tuple[str, bytes]]:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     with rc_context(STYLE):
         figure = Figure(figsize=(8, 5), layout="constrained")
@@ -45,7 +46,9 @@ def _draw_metric(curves: Sequence[Curve], metric: Metric) -> Iterator[tuple[str,
         for published in (False, True):
             for index, curve in enumerate(curve for curve in drawn if bool(curve.source) is published):
                 _draw_curve(axes, curve, metric, index)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("bits per pixel")
         unit = f", {metric.unit}" if metric.unit else ""
         axes.set_ylabel(f"{metric.title}{unit} ({'higher' if metric.higher_is_better else 'lower'} is better)")

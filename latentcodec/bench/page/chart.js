@@ -21,13 +21,17 @@ function roundTicks(low, high, count) {
   return { ticks, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-/* Move labels down where they would overlap; they come sorted by height. */
+/* Move labels apart where they would overlap: downwards, and to the right of the rightmost of those that touch. */
 function spread(labels, height, bottom) {
   labels.sort((a, b) => a.y - b.y);
-  for (let i = 1; i < labels.length; i++) labels[i].y = Math.max(labels[i].y, labels[i - 1].y + height);
-  for (let i = labels.length - 1; i >= 0; i--) {
-    labels[i].y = Math.min(labels[i].y, bottom - (labels.length - 1 - i) * height);
-  }
+  labels.forEach((label, i) => {
+    const above = labels[i - 1];
+    label.y = Math.min(label.y, bottom - (labels.length - 1 - i) * height);
+    if (!above || label.y >= above.y + height) return;
+    label.y = above.y + height;
+    label.x = Math.max(label.x, above.x);
+    for (let j = i - 1; j >= 0 && labels[j].y + height >= labels[j + 1].y; j--) labels[j].x = label.x;
+  });
 }
 
 class Chart {
@@ -192,7 +196,7 @@ class Chart {
     if (!width) return;
     const named = width >= 620;
     const height = Math.round(Math.min(540, Math.max(300, width * 0.58)));
-    const area = { left: 46, right: width - (named ? 96 : 10), top: 30, bottom: height - 44 };
+    const area = (this.area = { left: 46, right: width - (named ? 96 : 10), top: 30, bottom: height - 44 });
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("width", width);
     this.svg.setAttribute("height", height);
@@ -279,15 +283,24 @@ class Chart {
     return svg("path", { class: "whisker", d: `M${left},${y}H${right}M${x},${top}V${bottom}` });
   }
 
-  /* Names at the ends of the curves of measured codecs, where there is room at the right. */
+  /* Names of the measured codecs: right of the curves that end there, under the first point of the others. */
   names(area) {
-    const labels = this.spots
-      .map(({ name, points }) => ({ name, ...points.at(-1) }))
-      .filter(({ name, x }) => !this.data.curves.find((curve) => curve.name === name).source && x > area.right - 160);
-    spread(labels, 15, area.bottom);
-    return labels.map(({ name, x, y }) =>
-      svg("text", { class: `name ${this.looks.get(name).className}`, x: x + 11, y: y + 4, "data-codec": name }, name),
+    const ends = [];
+    const starts = [];
+    for (const { name, points } of this.spots) {
+      if (this.source(name)) continue;
+      const last = points.at(-1);
+      if (last.x > area.right - 160) ends.push({ name, x: last.x + 11, y: last.y + 4 });
+      else starts.push({ name, x: points[0].x - 6, y: points[0].y + 22 });
+    }
+    spread(ends, 15, area.bottom);
+    return [...ends, ...starts].map(({ name, x, y }) =>
+      svg("text", { class: `name ${this.looks.get(name).className}`, x, y, "data-codec": name }, name),
     );
+  }
+
+  source(name) {
+    return this.data.curves.find((curve) => curve.name === name).source;
   }
 
   point(event) {
@@ -326,13 +339,13 @@ class Chart {
     if (!active) return this.cross?.setAttribute("d", "");
     const { name, points } = this.spots[active.curve];
     const { point, x, y } = points[active.index];
-    this.cross.setAttribute("d", `M0,${y}H${x}V${this.svg.viewBox.baseVal.height - 44}`);
+    this.cross.setAttribute("d", `M${this.area.left},${y}H${x}V${this.area.bottom}`);
     const pair = ([mean, margin], write) => (margin === null ? write(mean) : `${write(mean)} \u00b1 ${write(margin)}`);
     this.tip.replaceChildren(
       html("strong", {}, point.target ? `${name}, ${point.target}` : name),
       html("span", {}, `${this.metric.title} ${pair(this.value(point), (value) => figure(this.metric, value))}`),
       html("span", {}, `${pair(point.bpp, rate)} bpp`),
-      html("span", { class: "muted" }, this.data.curves.find((curve) => curve.name === name).source
+      html("span", { class: "muted" }, this.source(name)
         ? "published, without interval"
         : `mean of ${point.images} ${point.images === 1 ? "image" : "images"}`),
     );

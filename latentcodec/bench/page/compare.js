@@ -212,13 +212,13 @@ class Compare {
     if (!file) {
       return [html("strong", {}, "Original"), html("span", {}, `${width} \u00d7 ${height} pixels`)];
     }
-    const more = other ? ` \u00b7 ${(file.bytes / other.bytes).toFixed(2)}\u00d7 the other` : "";
     const values = this.data.metrics
       .filter((metric) => metric.column in file.values)
       .map((metric) => html("span", { class: "value" }, html("i", {}, metric.title), figure(metric, file.values[metric.column])));
     return [
       html("strong", {}, `${file.codec} ${file.target}`),
-      html("span", { class: "size" }, `${bytes(file.bytes)} \u00b7 ${rate(file.bpp)} bpp${more}`),
+      html("span", { class: "size" }, `${bytes(file.bytes)} \u00b7 ${rate(file.bpp)} bpp`),
+      other ? html("span", { class: "ratio" }, `${(file.bytes / other.bytes).toFixed(2)}\u00d7 the other file`) : "",
       html("span", { class: "values" }, ...values),
     ];
   }

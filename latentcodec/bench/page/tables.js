@@ -71,7 +71,7 @@ function meansTable(root, data) {
           "tr",
           {},
           index ? html("th", { scope: "row" }, html("span", { class: "sr" }, curve.name)) : codecCell(look.get(curve.name), curve.name),
-          html("td", { class: "text" }, point.target || "published"),
+          html("td", { class: "text" }, point.target || (index ? "" : "published")),
           cell(point.bpp, rate),
           ...data.metrics.map((metric) => cell(point.values[metric.column], (value) => value.toFixed(metric.digits))),
         ),
