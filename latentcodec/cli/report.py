@@ -1,7 +1,7 @@
 """lcodec report"""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +67,8 @@ def report_command(
         files[markdown] = to_markdown(report, folder).encode()
     if plots is not None:
         files |= {str(plots / name): data for name, data in draw(report).items()}
+    _refuse_inputs(files, tables)
+    if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         write_output(name, data)
@@ -79,6 +81,12 @@ def _require_packages() -> None:
     for name in ("bjontegaard", "matplotlib", "scipy"):
         if find_spec(name) is None:
             raise InputError(f"lcodec report needs {name}; pip install 'lcodec[bench]'")
+
+
+def _refuse_inputs(outputs: Iterable[str], inputs: Sequence[Path]) -> None:
+    for name in outputs:
+        if Path(name).resolve() in [path.resolve() for path in inputs]:
+            raise InputError(f"{name}: the output would replace the input")
 
 
 def _compare(rows: Sequence["Row"], names: str | None, gaps: list[str], quiet: bool) -> Iterator["Comparison"]:

@@ -1,6 +1,7 @@
 """lcodec report as a user types it."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -47,14 +48,18 @@ def test_everything_at_once(table: Path, capsys, monkeypatch) -> None:
         (["-o", "r.html", "--images", "fork"], 4,
          "no image called 'fork' in the table; there is cup.png, spoon.png, wood.png"),
         (["-o", "r.html", "--anchor", "avif"], 4, "no curve of a codec called 'avif'; there is jpeg, webp"),
+        (["-o", "TABLE"], 4, "TABLE: the output would replace the input"),
         (["-o", "no/r.html"], 4, "cannot write no/r.html: no such file or directory"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_leave_nothing(
     table: Path, capsys, monkeypatch, arguments: list[str], code: int, message: str
 ) -> None:
+    arguments, message = [a.replace("TABLE", str(table)) for a in arguments], message.replace("TABLE", str(table))
+    before = table.read_bytes()
     assert report(capsys, monkeypatch, table, *arguments) == (code, f"lcodec: {message}\n")
     assert list(Path().iterdir()) == []
+    assert table.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -75,3 +80,14 @@ def test_missing_packages_are_named(table: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr("latentcodec.cli.report.find_spec", lambda name: None if name == "bjontegaard" else find(name))
     outcome = report(capsys, monkeypatch, table, "-o", "r.html")
     assert outcome == (4, "lcodec: lcodec report needs bjontegaard; pip install 'lcodec[bench]'\n")
+
+
+def test_help_imports_no_heavy_packages() -> None:
+    script = (
+        "import sys; from latentcodec.cli.main import cli\n"
+        "cli.main(['report', '--help'], standalone_mode=False)\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'matplotlib', 'scipy', 'bjontegaard', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
