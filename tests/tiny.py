@@ -1,5 +1,6 @@
 """A StableCodec small enough for fast tests; its weights are random but the same every time."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,14 +21,18 @@ CONFIG = StableCodecConfig(
     hyper_width=12,
     context_width=12,
     embedding=8,
+    packed_tables=0,
 )
+# What models have had since version 0.2: a linear shortcut in the autoencoder, narrow symbols coded in quads.
+QUADS_CONFIG = replace(CONFIG, autoencoder=replace(CONFIG.autoencoder, shortcut=True), packed_tables=13)
 GOLDEN_WEIGHTS = Path(__file__).parent / "golden" / "tiny.safetensors"
+QUADS_WEIGHTS = Path(__file__).parent / "golden" / "tiny-quads.safetensors"
 
 
-def build(seed: int = 0) -> StableCodec:
+def build(seed: int = 0, config: StableCodecConfig = CONFIG) -> StableCodec:
     """Random networks whose rate modulations are not at their identity."""
     torch.manual_seed(seed)
-    codec = StableCodec(CONFIG)
+    codec = StableCodec(config)
     for module in codec.modules():
         if isinstance(module, KnotModulation):
             torch.nn.init.normal_(module.scale.scaled, std=0.02)
@@ -38,9 +43,9 @@ def build(seed: int = 0) -> StableCodec:
     return codec.eval()
 
 
-def save(path: Path, seed: int = 0) -> Path:
+def save(path: Path, seed: int = 0, config: StableCodecConfig = CONFIG) -> Path:
     """Export to a weights file."""
-    codec = build(seed)
+    codec = build(seed, config)
     store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
     return path
 
@@ -48,3 +53,8 @@ def save(path: Path, seed: int = 0) -> Path:
 def load(path: Path = GOLDEN_WEIGHTS) -> StableCodecPipeline:
     """The pipeline with the weights of a file, on the CPU."""
     return StableCodecPipeline(store.read_weights(path), torch.device("cpu"))
+
+
+def weights_of(fingerprint: int) -> Path:
+    """The golden weights that a golden file names."""
+    return {load(path).fingerprint: path for path in (GOLDEN_WEIGHTS, QUADS_WEIGHTS)}[fingerprint]

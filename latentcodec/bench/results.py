@@ -2,8 +2,8 @@
 
 import csv
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from latentcodec.errors import InputError
@@ -78,6 +78,31 @@ def read_tsv(path: Path) -> list[Row]:
             return [_from_record(record) for record in reader]
         except (ValueError, TypeError) as error:
             raise InputError(f"{path}: line {reader.line_num} cannot be read: {error}") from error
+
+
+def read_tables(paths: Sequence[Path]) -> list[Row]:
+    """Rows of several files in one table, `decoded` relative to the working folder.
+
+    Raises InputError for two rows of one image, codec and target, and for pictures outside of their table's folder.
+    """
+    rows: dict[tuple[str, str, str], Row] = {}
+    for path in paths:
+        try:
+            table = read_tsv(path)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is no table of results: it is not UTF-8") from error
+        for row in table:
+            if row.key in rows:
+                raise InputError(f"{path}: a second row for {row.image}, {row.codec} at {row.target}")
+            rows[row.key] = replace(row, decoded=_located(row.decoded, path) if row.decoded else "")
+    return list(rows.values())
+
+
+def _located(decoded: str, table: Path) -> str:
+    # A table may come from somebody else; what it names must not lead to other files of the reader.
+    if Path(decoded).is_absolute() or ".." in Path(decoded).parts:
+        raise InputError(f"{table}: {decoded!r} does not lie beside the table")
+    return str(table.parent / decoded)
 
 
 def _to_text(value: object) -> object:

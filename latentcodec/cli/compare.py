@@ -23,8 +23,9 @@ _ALL = METRICS | SET_METRICS
 @click.argument("reference", metavar="A")
 @click.argument("picture", metavar="B")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; what was not measured is null.")
-@click.option("--metrics", "names", metavar="NAMES", help=f"Some of {', '.join(_ALL)}, separated by commas; exit with "
-              "4 if one of them cannot be measured.  [default: all]")  # fmt: skip
+@click.option("--metrics", "names", metavar="NAMES",
+              help=f"Separated by commas: {', '.join(METRICS)}; for folders {' and '.join(SET_METRICS)} as well. Exit "
+              "with 4 if one of them cannot be measured.  [default: all]")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.pass_context
 def compare_command(

@@ -11,6 +11,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
+from latentcodec.coding.packing import ESCAPE, quad_frequencies
 from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, frequencies
 from latentcodec.errors import CorruptError
 
@@ -20,9 +21,9 @@ _STATE_BYTES = 8
 
 
 @cache
-def _model(table: int) -> "constriction.stream.model.Categorical":
-    weights = (frequencies()[table] - 1).astype(np.float64)
-    return constriction.stream.model.Categorical(weights, perfect=False)
+def _model(table: int, quads: bool = False) -> "constriction.stream.model.Categorical":
+    chosen = quad_frequencies(table) if quads else frequencies()[table]
+    return constriction.stream.model.Categorical((chosen - 1).astype(np.float64), perfect=False)
 
 
 def _check_table(table: int) -> None:
@@ -43,6 +44,13 @@ class RangeWriter:
             raise ValueError(f"symbol {symbols[np.abs(symbols).argmax()]} exceeds {LARGEST_SYMBOL} in size")
         shifted = np.ascontiguousarray(symbols + LARGEST_SYMBOL, dtype=np.int32)
         self._encoder.encode(shifted, _model(table))
+
+    def write_quads(self, codes: Symbols, table: int) -> None:
+        """Append int32 codes of `packing.pack`, all from one table. Raises ValueError."""
+        _check_table(table)
+        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) <= ESCAPE:
+            raise ValueError("not the code of a quad")
+        self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, quads=True))
 
     def finish(self) -> bytes:
         """The shortest byte string that decodes to everything written, given that readers see zeros after its end."""
@@ -84,9 +92,15 @@ class RangeReader:
 
     def read(self, count: int, table: int) -> Symbols:
         """The next `count` symbols, int32. Raises CorruptError where no valid encoder wrote these bytes."""
+        return self._decode(count, table, quads=False) - np.int32(LARGEST_SYMBOL)
+
+    def read_quads(self, count: int, table: int) -> Symbols:
+        """The next `count` codes of quads, int32. Raises CorruptError likewise."""
+        return self._decode(count, table, quads=True)
+
+    def _decode(self, count: int, table: int, quads: bool) -> Symbols:
         _check_table(table)
         try:
-            symbols = self._decoder.decode(_model(table), count)
+            return np.asarray(self._decoder.decode(_model(table, quads), count), dtype=np.int32)
         except (AssertionError, ValueError) as error:
             raise CorruptError("the payload cannot have been written by a range coder") from error
-        return np.asarray(symbols, dtype=np.int32) - np.int32(LARGEST_SYMBOL)

@@ -6,7 +6,8 @@ latents once, in code that does not know which of the three it drives.
 
 Within one call, symbols are ordered by table, and by position among equals. Symbols of the tables below
 FIRST_CODED_TABLE are not coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
-loses on every symbol, however probable.
+loses on every symbol, however probable. For the same reason, symbols of the tables below `packed` are coded in quads
+(packing.py); a model says which tables these are.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from latentcodec.coding.packing import QUAD, pack, plain_count, quad_information, unpack
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
 
@@ -44,16 +46,21 @@ def codable(tables: TableIndex, symbols: Symbols) -> Symbols:
 
 
 class SymbolEncoder:
-    """Writes symbols; `finish` returns the payload."""
+    """Writes symbols, those of tables below `packed` in quads; `finish` returns the payload."""
 
-    def __init__(self) -> None:
+    def __init__(self, packed: int = 0) -> None:
         self._writer = RangeWriter()
+        self._packed = packed
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         assert symbols is not None
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
-            self._writer.write(known[positions], table)
+            chosen = known[positions]
+            if table < self._packed:
+                codes, chosen = pack(chosen)
+                self._writer.write_quads(codes, table)
+            self._writer.write(chosen, table)
         return known
 
     def finish(self) -> bytes:
@@ -61,26 +68,39 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Reads symbols from a payload."""
+    """Reads symbols from a payload that was written with the same `packed`."""
 
-    def __init__(self, payload: bytes):
+    def __init__(self, payload: bytes, packed: int = 0):
         self._reader = RangeReader(payload)
+        self._packed = packed
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         known = np.zeros(len(tables), np.int32)
         for table, positions in _runs(tables):
-            known[positions] = self._reader.read(len(positions), table)
+            known[positions] = self._read(len(positions), table)
         return known
+
+    def _read(self, count: int, table: int) -> Symbols:
+        if table >= self._packed:
+            return self._reader.read(count, table)
+        codes = self._reader.read_quads(count // QUAD, table)
+        return unpack(codes, self._reader.read(plain_count(codes, count), table), count)
 
 
 class BitCounter:
     """Adds up -log2 p of the symbols in `bits`, from the same integer tables."""
 
-    def __init__(self) -> None:
+    def __init__(self, packed: int = 0) -> None:
         self.bits = 0.0
+        self._packed = packed
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         assert symbols is not None
         known = codable(tables, symbols)
-        self.bits += float(information()[tables, known + LARGEST_SYMBOL][tables >= FIRST_CODED_TABLE].sum())
+        for table, positions in _runs(tables):
+            chosen = known[positions]
+            if table < self._packed:
+                codes, chosen = pack(chosen)
+                self.bits += float(quad_information()[table, codes].sum())
+            self.bits += float(information()[table, chosen + LARGEST_SYMBOL].sum())
         return known

@@ -2,7 +2,7 @@
 
 Payload sizes grow with the rate parameter almost exponentially, so a few evaluations with interpolation in
 log(bytes) bracket the budget between two neighbouring rates. What the lower one leaves is filled by the higher one
-with a dead zone: rounding that favours smaller symbols, an encoder's freedom that no decoder needs to know of.
+with thrift: rounding that favours cheaper symbols (rounding.py), an encoder's freedom.
 """
 
 import math
@@ -13,12 +13,11 @@ from typing import Generic, TypeVar
 from latentcodec.pipelines.base import OutOfReachError, PayloadBudget
 
 HIGHEST_RATE = 255
-LARGEST_DEAD_ZONE = 0.35
-DEAD_ZONE_TRIALS = 4
+LARGEST_THRIFT = 0.6
+THRIFT_TRIALS = 4
 FULL_ENOUGH = 0.996
 AIM = 0.998
-LOG_BYTES_PER_RATE = 0.0156  # mean slope over validation photographs: where a search begins, refined by what it finds
-LOG_BYTES_PER_DEAD_ZONE = 1.5
+LOG_BYTES_PER_THRIFT = 1.5
 
 
 T = TypeVar("T")
@@ -33,31 +32,43 @@ class Trial(Generic[T]):
     result: T
 
 
-def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, first_guess: int) -> T:
-    """Result with the largest payload within the budget. `evaluate(rate, dead_zone)` -> (payload bytes, result).
+@dataclass(frozen=True)
+class Curve:
+    """What a model expects: payload bytes = at_zero * exp(slope * rate), for rates 0..255. A search starts from it."""
+
+    at_zero: float
+    slope: float
+
+    def rate_for(self, size: int) -> int:
+        """Rate at which a payload of `size` bytes is expected, not limited to valid rates."""
+        return round(math.log(max(size, 1) / self.at_zero) / self.slope)
+
+
+def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, expected: Curve) -> T:
+    """Result with the largest payload within the budget. `evaluate(rate, thrift)` -> (payload bytes, result).
 
     Raises OutOfReachError if even the lowest rate is too large, or the highest too small, unless the budget clamps.
     """
-    below, above = _bracket(evaluate, budget.size_bytes, first_guess)
+    below, above = _bracket(evaluate, budget.size_bytes, expected)
     if below is None and above is not None:
         return _lowest(evaluate, budget, above)
     assert below is not None
     if above is None:
         if budget.clamp or below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
             return below.result
-        raise OutOfReachError(evaluate(0, LARGEST_DEAD_ZONE)[0], below.size_bytes)
+        raise OutOfReachError(evaluate(0, LARGEST_THRIFT)[0], below.size_bytes)
     if below.size_bytes >= FULL_ENOUGH * budget.size_bytes:
         return below.result
     return _fill(evaluate, budget.size_bytes, below, above).result
 
 
 def _bracket(
-    evaluate: Callable[[int, float], tuple[int, T]], size: int, guess: int
+    evaluate: Callable[[int, float], tuple[int, T]], size: int, expected: Curve
 ) -> tuple[Trial[T] | None, Trial[T] | None]:
     """Trials at neighbouring rates, the lower within `size` and the upper beyond it; None past either end."""
     below: Trial[T] | None = None
     above: Trial[T] | None = None
-    rate = min(max(guess, 0), HIGHEST_RATE)
+    rate = min(max(expected.rate_for(size), 0), HIGHEST_RATE)
     while True:
         trial = Trial(rate, *evaluate(rate, 0.0))
         if trial.size_bytes <= size:
@@ -68,10 +79,10 @@ def _bracket(
         high = above.rate if above else HIGHEST_RATE + 1
         if high - low <= 1:
             return below, above
-        rate = min(max(_interpolate(below, above, size), low + 1), high - 1)
+        rate = min(max(_interpolate(below, above, size, expected.slope), low + 1), high - 1)
 
 
-def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> int:
+def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int, slope: float) -> int:
     """Next rate to try, from log(bytes) being nearly linear in the rate."""
     if below and above:
         span = math.log(above.size_bytes / max(below.size_bytes, 1))
@@ -79,17 +90,17 @@ def _interpolate(below: Trial[T] | None, above: Trial[T] | None, size: int) -> i
         return below.rate + round(share * (above.rate - below.rate))
     trial = below or above
     assert trial is not None
-    distance = math.log(max(size, 1) / max(trial.size_bytes, 1)) / LOG_BYTES_PER_RATE
+    distance = math.log(max(size, 1) / max(trial.size_bytes, 1)) / slope
     step = round(distance) + (2 if below else -2)
     return trial.rate + step
 
 
 def _lowest(evaluate: Callable[[int, float], tuple[int, T]], budget: PayloadBudget, above: Trial[T]) -> T:
-    """Below the lowest rate there is still the dead zone."""
-    size, result = evaluate(0, LARGEST_DEAD_ZONE)
+    """Below the lowest rate there is still thrift."""
+    size, result = evaluate(0, LARGEST_THRIFT)
     smallest = Trial(0, size, result)
     if size <= budget.size_bytes:
-        return _fill(evaluate, budget.size_bytes, smallest, above, (LARGEST_DEAD_ZONE, size)).result
+        return _fill(evaluate, budget.size_bytes, smallest, above, (LARGEST_THRIFT, size)).result
     if budget.clamp:
         return result
     raise OutOfReachError(size, evaluate(HIGHEST_RATE, 0.0)[0])
@@ -102,29 +113,29 @@ def _fill(
     above: Trial[T],
     fits: tuple[float, int] | None = None,
 ) -> Trial[T]:
-    """Search the dead zone at the upper rate for the largest payload within `size`.
+    """Search the thrift at the upper rate for the largest payload within `size`.
 
-    `fits` is the smallest (dead zone, payload bytes) known to fit, if any.
+    `fits` is the smallest (thrift, payload bytes) known to fit, if any.
     """
     exceeds = (0.0, above.size_bytes)
-    for _ in range(DEAD_ZONE_TRIALS):
-        dead_zone = _next_dead_zone(exceeds, fits, size)
-        trial = Trial(above.rate, *evaluate(above.rate, dead_zone))
+    for _ in range(THRIFT_TRIALS):
+        thrift = _next_thrift(exceeds, fits, size)
+        trial = Trial(above.rate, *evaluate(above.rate, thrift))
         if trial.size_bytes <= size:
-            fits = (dead_zone, trial.size_bytes)
+            fits = (thrift, trial.size_bytes)
             best = max(best, trial, key=lambda t: t.size_bytes)
         else:
-            exceeds = (dead_zone, trial.size_bytes)
+            exceeds = (thrift, trial.size_bytes)
         if best.size_bytes >= FULL_ENOUGH * size:
             break
     return best
 
 
-def _next_dead_zone(exceeds: tuple[float, int], fits: tuple[float, int] | None, size: int) -> float:
-    """Dead zone expected to give just less than `size`, from log(bytes) being nearly linear in it."""
+def _next_thrift(exceeds: tuple[float, int], fits: tuple[float, int] | None, size: int) -> float:
+    """Thrift expected to give just less than `size`, from log(bytes) being nearly linear in it."""
     excess = math.log(exceeds[1] / max(AIM * size, 1))
     if fits is None:
-        return min(exceeds[0] + max(excess / LOG_BYTES_PER_DEAD_ZONE, 0.005), LARGEST_DEAD_ZONE)
+        return min(exceeds[0] + max(excess / LOG_BYTES_PER_THRIFT, 0.005), LARGEST_THRIFT)
     span = math.log(exceeds[1] / max(fits[1], 1))
     share = min(max(excess / span, 0.1), 0.9) if span > 0 else 0.5
     return exceeds[0] + share * (fits[0] - exceeds[0])

@@ -4,6 +4,7 @@ encode: pad -> prepare once -> (analyse -> code) for every rate tried -> payload
 decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
+import math
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -23,15 +24,15 @@ from latentcodec.models.stablecodec.integer_entropy import (
     Floats,
     IntegerEntropy,
     Quantiser,
-    round_half_even,
 )
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
-from latentcodec.pipelines.search import HIGHEST_RATE, LOG_BYTES_PER_RATE, fill_budget
+from latentcodec.pipelines.rounding import rate_distortion_rounding
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
 
-LOG_BPP_AT_ZERO = -5.12  # ln(bpp) at rate 0, mean over validation photographs: where a search begins
+RATE_WEIGHT = 0.0  # of rounding where nothing has to be saved
 
 
 class StableCodecPipeline:
@@ -44,6 +45,7 @@ class StableCodecPipeline:
         self._device = device
         self._precision = _fast_dtype(device)
         config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
+        self._packed = config.packed_tables
         tensors = weights.tensors
         self._codec = _load(tensors, config, device)
         integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
@@ -56,17 +58,16 @@ class StableCodecPipeline:
             prepared = self._codec.prepare(self._to_tensor(pixels))
         sources: dict[int, tuple[Floats, Floats]] = {}
 
-        def evaluate(rate: int, dead_zone: float) -> tuple[int, Encoded]:
+        def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
             if rate not in sources:
                 sources[rate] = self._analyse(prepared, rate)
-            encoded = self._code(rate, sources[rate], dead_zone_rounding(dead_zone))
+            encoded = self._code(rate, sources[rate], rate_distortion_rounding(RATE_WEIGHT + thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
             encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         else:
-            bpp = max(target.size_bytes, 1) * 8 / (pixels.shape[0] * pixels.shape[1])
-            encoded = fill_budget(evaluate, target, round((np.log(bpp) - LOG_BPP_AT_ZERO) / LOG_BYTES_PER_RATE))
+            encoded = fill_budget(evaluate, target, self._expected(pixels.shape[0] * pixels.shape[1]))
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
 
@@ -81,7 +82,9 @@ class StableCodecPipeline:
         return _to_pixels(pixels, height, width)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
-        latents = self._entropy.code(SymbolDecoder(encoded.payload), encoded.rate, _z_shape(height, width))
+        latents = self._entropy.code(
+            SymbolDecoder(encoded.payload, self._packed), encoded.rate, _z_shape(height, width)
+        )
         if latents.digest() != encoded.symbols:
             raise CorruptError("the decoded symbols do not match their digest in the file")
         return latents
@@ -95,9 +98,13 @@ class StableCodecPipeline:
 
     def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
-        coder, counter = SymbolEncoder(), BitCounter()
+        coder, counter = SymbolEncoder(self._packed), BitCounter(self._packed)
         latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
+
+    def _expected(self, pixels: int) -> Curve:
+        low, high = self._codec.config.rate_range
+        return Curve(low * pixels / 8, math.log(high / low) / RATE_STEPS)
 
     def _rate(self, rate: int) -> Tensor:
         return torch.tensor([rate / RATE_STEPS], device=self._device)
@@ -123,17 +130,6 @@ class _Both:
     def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
         self._counter.code(tables, symbols)
         return self._encoder.code(tables, symbols)
-
-
-def dead_zone_rounding(dead_zone: float) -> Quantiser:
-    """Rounding that maps |x| < 0.5 + dead_zone to zero and biases larger values towards it by as much."""
-    if dead_zone == 0:
-        return round_half_even
-
-    def quantise(x: Floats) -> npt.NDArray[np.int32]:
-        return (np.sign(x) * np.floor(np.maximum(np.abs(x) + 0.5 - dead_zone, 0))).astype(np.int32)
-
-    return quantise
 
 
 def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.device) -> StableCodec:

@@ -9,6 +9,7 @@ same in every channel.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,11 +17,13 @@ from torch.nn import functional as F
 
 from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE
 from latentcodec.models.autoencoder import PIXEL_GAIN, STRIDE, MiniVAE
-from latentcodec.models.blocks.rate import RateKnots
+from latentcodec.models.blocks.rate import RATE_KNOTS, RateKnots
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.models.stablecodec.transforms import BLOCK
 
 PROBE = 0.1
+GAIN_SHIFTS = (-3.0, 3.0)  # of the logarithm
+BISECTIONS = 12
 MAD_TO_STD = 0.8  # symbols are closer to Laplacian than to Gaussian: a smaller scale fits most of them
 
 
@@ -48,6 +51,32 @@ def initialise(codec: StableCodec, latents: Tensor) -> None:
     _set(codec.analysis.shortcut, (basis * importance[:, None]).T)
     _set(codec.auxiliary_decoder.shortcut, basis / importance[:, None])
     _set_offsets(codec.entropy.offset, codec.log_gain, variances.flip(0)[:channels].clamp_min(1e-6).sqrt())
+
+
+@torch.no_grad()
+def fit_gains(codec: StableCodec, pixels: Tensor, bpp_of: Callable[[Tensor], Tensor]) -> None:
+    """Move gains and table offsets of every knot until training crops [N, 3, H, W] cost `bpp_of(rate)` bits per pixel.
+
+    Started far from it, lambda would have to overshoot to get there, and the transforms would pay for that.
+    """
+    latents, features = codec.prepare(pixels)
+    area = pixels.shape[2] * pixels.shape[3]
+    for knot in range(RATE_KNOTS):
+        rate = torch.full((len(pixels),), knot / (RATE_KNOTS - 1), device=pixels.device)
+        low, high = GAIN_SHIFTS
+        moved = 0.0
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            _shift(codec, knot, middle - moved)
+            moved = middle
+            bits = codec.entropy(codec.analyse(latents, features, rate), rate)[1]
+            low, high = (low, middle) if bits.mean() / area > bpp_of(rate)[0] else (middle, high)
+
+
+def _shift(codec: StableCodec, knot: int, log_gain: float) -> None:
+    """Change the gain of one knot, and the table positions with it."""
+    codec.log_gain.scaled[knot] += log_gain / codec.log_gain.speed
+    codec.entropy.offset.scaled[knot] += log_gain / LOG_SCALE_STEP / codec.entropy.offset.speed
 
 
 def _importance(vae: MiniVAE, latents: Tensor) -> Tensor:

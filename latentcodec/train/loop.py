@@ -55,9 +55,9 @@ class State:
 
 
 def learning_rate(stage: Stage, step: int) -> float:
-    """Warm-up, plateau, and a linear decay to a tenth over the last quarter."""
+    """Warm-up, plateau, and a linear decay to a tenth over the last part."""
     warm = min(1.0, (step + 1) / stage.warmup_steps)
-    left = (stage.steps - step) / (stage.steps / 4)
+    left = (stage.steps - step) / (stage.steps * stage.decay)
     return stage.learning_rate * warm * max(0.1, min(1.0, left))
 
 

@@ -1,9 +1,9 @@
 """Rate weights that make the rate parameter mean what it says.
 
-The parameter r in 0..1 is meant to spend about LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP)^r bits per pixel on an average
-crop. Each knot of r holds its own lambda, and a slow integral controller raises it where too many bits are spent and
-lowers it where too few: so one model covers the whole range whatever the mix of losses. Lambda starts relaxed and
-rises until the bits of a rich code are pruned to their target (the implicit bitrate pruning of StableCodec).
+The parameter r in 0..1 is meant to spend about low * (high / low)^r bits per pixel on an average crop, where low and
+high are the `rate_range` of the model. Each knot of r holds its own lambda, and a slow integral controller raises it
+where too many bits are spent and lowers it where too few: so one model covers the whole range whatever the mix of
+losses.
 """
 
 import math
@@ -14,15 +14,14 @@ from torch import Tensor, nn
 from latentcodec.models.blocks.rate import RATE_KNOTS
 from latentcodec.train.stages import Stage
 
-LOWEST_BPP = 0.005
-HIGHEST_BPP = 0.6
-SPEED = 0.03
+SPEED = 0.01
 LOG_WEIGHT_RANGE = (math.log(0.01), math.log(1000.0))
 
 
-def target_bpp(rate: Tensor) -> Tensor:
+def target_bpp(rate: Tensor, rate_range: tuple[float, float]) -> Tensor:
     """Mean bits per pixel that the rate parameter stands for."""
-    return LOWEST_BPP * (HIGHEST_BPP / LOWEST_BPP) ** rate
+    low, high = rate_range
+    return low * (high / low) ** rate
 
 
 class RateControl(nn.Module):
@@ -40,9 +39,8 @@ class RateControl(nn.Module):
         return (self._hats(rate) @ self.log_weight).exp()
 
     @torch.no_grad()
-    def update(self, rate: Tensor, bpp: Tensor) -> dict[str, float]:
+    def update(self, rate: Tensor, bpp: Tensor, target: Tensor) -> dict[str, float]:
         """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots."""
-        target = target_bpp(rate)
         error = (bpp / target).log().clamp(-1, 1)
         self.log_weight += SPEED * (self._hats(rate).T @ error)
         self.log_weight.clamp_(*LOG_WEIGHT_RANGE)

@@ -17,7 +17,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth in the last quarter."""
+    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth over a share of it."""
 
     name: str
     task: str
@@ -28,6 +28,7 @@ class Stage:
     learning_rate: float
     loss: LossWeights
     warmup_steps: int = 200
+    decay: float = 0.25
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
@@ -46,17 +47,18 @@ STAGES = {
             crop=192,
             learning_rate=7e-4,
             loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.5, latent=0.02),
-            rate_weights=(50.0, 0.1),
+            rate_weights=(150.0, 0.06),
         ),
         Stage(
             name="realism",
             task="stablecodec",
             start="picture",
-            steps=2000,
+            steps=1700,
             batch=8,
             crop=192,
-            learning_rate=5e-4,
-            loss=LossWeights(l1=1.0, mse=20.0, lpips_alex=0.6, vgg=0.5, latent=0.02, adversarial=0.05),
+            learning_rate=6e-4,
+            decay=0.65,
+            loss=LossWeights(l1=0.5, mse=6.0, lpips_alex=1.0, vgg=0.8, latent=0.01, adversarial=0.1),
             rate_weights=(100.0, 0.05),
         ),
     )

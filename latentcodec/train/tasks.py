@@ -1,6 +1,7 @@
 """What each stage trains, and its loss."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,16 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import to_unit
-from latentcodec.train.klt import initialise, initialise_autoencoder
+from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
-from latentcodec.train.rate import RateControl
+from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import Stage
 
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
+GAIN_BATCHES = 3
 BALANCE = -0.25
 
 
@@ -87,10 +89,14 @@ class StableCodecTask:
     @torch.no_grad()
     def _begin(self, batches: Iterator[Tensor]) -> None:
         """Scale latents to unit variance and start as a linear transform coder."""
-        raw = [self.codec.vae.encoder(to_unit(next(batches), self.device)) for _ in range(CALIBRATION_BATCHES)]
-        latents = torch.cat(raw)
+        crops = [to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)]
+        latents = torch.cat([self.codec.vae.encoder(batch) for batch in crops])
         self.codec.vae.scale.copy_(latents.std((0, 2, 3)))
         initialise(self.codec, latents / self.codec.vae.scale[:, None, None])
+        fit_gains(self.codec, torch.cat(crops[:GAIN_BATCHES]), self._target)
+
+    def _target(self, rate: Tensor) -> Tensor:
+        return target_bpp(rate, self.codec.config.rate_range)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
@@ -98,8 +104,12 @@ class StableCodecTask:
         with autocast(self.device):
             latents, features = self.codec.prepare(pixels)
             y = self.codec.analyse(latents, features, rate)
+            # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
+            # lambda as the transforms are, it would hardly learn the high ones.
+            weight, share = self.control.weight(rate), 1 / self._target(rate)
             with torch.autocast(self.device.type, enabled=False):
-                decoded, bits = self.codec.entropy(y.float(), rate)
+                coded, bits = self.codec.entropy(_scale_gradient(y.float(), weight ** (1 + BALANCE) / share), rate)
+            decoded = y + (coded - y).detach()
             restored = self.codec.synthesise_latents(decoded, rate)
             bpp = bits / (pixels.shape[2] * pixels.shape[3])
             error = latent_mse(restored, latents)
@@ -113,11 +123,28 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
-        figures |= self.control.update(rate, bpp.detach())
+        figures |= self.control.update(rate, bpp.detach(), self._target(rate))
         # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
         # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
-        weight = self.control.weight(rate)
-        return ((total + weight * bpp) * weight**BALANCE).mean() + adversary_loss, figures
+        return (total * weight**BALANCE + share * bpp).mean() + adversary_loss, figures
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity whose gradient is multiplied by a factor per picture."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, factor: Tensor) -> Tensor:
+        context.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        return gradients[0] * context.saved_tensors[0][:, None, None, None], None
+
+
+def _scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
+    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+    return result
 
 
 TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 from latentcodec import api
+from latentcodec.bench.codecs import codec_named
 from latentcodec.cli.main import main
+from latentcodec.errors import InputError
 from latentcodec.image import Picture, write_picture
+from latentcodec.rate import Quality
 from tests import tiny
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -77,6 +80,19 @@ def test_size_and_rate_of_a_codecs_file_are_told(compare: Compare) -> None:
         "metric  better  value\n"
         "PSNR    higher  48.1308 dB\n"
     )
+
+
+@pytest.mark.parametrize("name", ["jxl", "heic"])
+def test_formats_of_plugins_are_opened(compare: Compare, name: str) -> None:
+    write("a.png", 10, 20)
+    try:
+        data = codec_named(name).encode(np.full((20, 20, 3), 10, np.uint8), Quality(50)).data
+    except InputError as error:
+        pytest.skip(str(error))
+    Path(f"b.{name}").write_bytes(data)
+    code, out, _ = compare("a.png", f"b.{name}", "--metrics", "psnr")
+    assert code == 0
+    assert f"b.{name}, 20x20, {len(data)} bytes, {len(data) / 50:.4f} bpp\n" in out
 
 
 def test_json_holds_numbers_reasons_and_infinity(compare: Compare) -> None:

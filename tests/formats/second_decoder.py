@@ -57,8 +57,8 @@ def tables(data: bytes) -> list[list[int]]:
 class Decoder:
     """Range coder."""
 
-    def __init__(self, payload: bytes, frequencies: list[list[int]]):
-        self.payload, self.frequencies = payload, frequencies
+    def __init__(self, payload: bytes, frequencies: list[list[int]], packed_tables: int = 0):
+        self.payload, self.frequencies, self.packed_tables = payload, frequencies, packed_tables
         self.lower, self.width, self.point, self.position = 0, 2**64 - 1, 0, 0
         for _ in range(2):
             self.point = self.point << 32 | self.word()
@@ -69,16 +69,19 @@ class Decoder:
         return int.from_bytes(word, "big")
 
     def symbol(self, k: int) -> int:
+        return self.column(self.frequencies[k]) - 255
+
+    def column(self, row: list[int]) -> int:
         scale = self.width >> 24
         quantile = (self.point - self.lower) % 2**64 // scale
         if quantile >= 2**24:
             raise ValueError("the payload is corrupt")
-        s, below = -255, 0
-        while quantile >= below + self.frequencies[k][s + 255]:
-            below += self.frequencies[k][s + 255]
+        s, below = 0, 0
+        while quantile >= below + row[s]:
+            below += row[s]
             s += 1
         self.lower = (self.lower + scale * below) % 2**64
-        self.width = scale * self.frequencies[k][s + 255]
+        self.width = scale * row[s]
         if self.width < 2**32:
             self.lower = (self.lower << 32) % 2**64
             self.width <<= 32
@@ -88,10 +91,28 @@ class Decoder:
     def group(self, t: list[int]) -> list[int]:
         """Order of symbols."""
         symbols = [0] * len(t)
-        for i in sorted(range(len(t)), key=lambda i: (t[i], i)):
-            if t[i] >= 4:
-                symbols[i] = self.symbol(t[i])
+        for k in range(4, 64):
+            run = [i for i in range(len(t)) if t[i] == k]
+            if k < self.packed_tables:
+                row = quads(self.frequencies[k])
+                codes = [self.column(row) for _ in range(len(run) // 4)]
+                for j, code in enumerate(codes):
+                    if code < 81:
+                        for i, place in zip(run[4 * j : 4 * j + 4], (27, 9, 3, 1), strict=True):
+                            symbols[i] = code // place % 3 - 1
+                escaped = [i for j, code in enumerate(codes) if code == 81 for i in run[4 * j : 4 * j + 4]]
+                run = escaped + run[len(codes) * 4 :]
+            for i in run:
+                symbols[i] = self.symbol(k)
         return symbols
+
+
+def quads(row: list[int]) -> list[int]:
+    """Frequencies of the codes of quads."""
+    f = row[254:257]
+    g = [max(1, (f[c // 27] * f[c // 9 % 3] * f[c // 3 % 3] * f[c % 3]) >> 72) for c in range(81)] + [4096]
+    g[40] += 2**24 - sum(g)
+    return g
 
 
 def encode(symbols: list[int], t: list[int], frequencies: list[list[int]]) -> bytes:

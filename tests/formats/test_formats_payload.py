@@ -19,6 +19,7 @@ from latentcodec.container import file as container
 from latentcodec.models.blocks.quadtree import QUARTER_OF
 from latentcodec.models.stablecodec.integer_entropy import IntegerEntropy
 from latentcodec.weights import store
+from tests import tiny
 
 GAUSSIAN = (Path(tables.__file__).parent / "gaussian.bin").read_bytes()
 
@@ -64,12 +65,13 @@ def random_group(rng, count, spread):
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 30.0])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 150])
-def test_second_range_decoder(frequencies, count, spread):
+@pytest.mark.parametrize("packed", [0, 13, 40])
+def test_second_range_decoder(frequencies, count, spread, packed):
     rng = np.random.default_rng(count)
     groups = [random_group(rng, count, spread) for _ in range(3)]
-    encoder = SymbolEncoder()
+    encoder = SymbolEncoder(packed)
     known = [encoder.code(t, symbols).tolist() for t, symbols in groups]
-    decoder = second.Decoder(encoder.finish(), frequencies)
+    decoder = second.Decoder(encoder.finish(), frequencies, packed)
     assert [decoder.group(t.tolist()) for t, _ in groups] == known
 
 
@@ -139,16 +141,17 @@ def test_quarters():
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.mark.parametrize("name", ["dissected", "one-pixel", "chunks"])
+@pytest.mark.parametrize("name", ["dissected", "one-pixel", "chunks", "quads"])
 def test_golden_files_decode_by_the_documents_alone(frequencies, name):
     data = (GOLDEN / f"{name}.lcx").read_bytes()
     file = container.read(data)
     kaitai = Lcx.from_bytes(data)
     assert (kaitai.payload, kaitai.rate, kaitai.weights) == (file.payload, file.rate, file.weights)
-    tensors = store.read_weights(GOLDEN / "tiny.safetensors").tensors
+    weights = store.read_weights(tiny.weights_of(file.weights))
+    tensors, packed = weights.tensors, json.loads(weights.metadata["config"]).get("packed_tables", 0)
     lists = {k.removeprefix("integer."): v.tolist() for k, v in tensors.items() if k.startswith("integer.")}
     shape = -(-file.height // 64), -(-file.width // 64)
-    z, y = second.StableCodecLatents(lists, file.rate).decode(second.Decoder(file.payload, frequencies), *shape)
+    z, y = second.StableCodecLatents(lists, file.rate).decode(second.Decoder(file.payload, frequencies, packed), *shape)
     assert second.digest(z, y) == file.symbols
     exact = np.array(z, "<i4").tobytes() + np.array(y, "<i8").tobytes()
     assert hashlib.sha256(exact).hexdigest() == json.loads((GOLDEN / "golden.json").read_text())[name]

@@ -3,7 +3,7 @@
     python -m tests.golden.create NAME      add a golden file under a new name
 
 Every case has NAME.lcx, NAME.png (the decoded picture) and a line in golden.json (digest of the exact symbols).
-They use the tiny model beside them, whose random weights make no picture but fix every step of decoding.
+They use the tiny models beside them, whose random weights make no picture but fix every step of decoding.
 """
 
 import json
@@ -23,23 +23,25 @@ from tests.golden.symbols import symbols_digest
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parent / "data" / "coffee.png"
 ALPHA = np.arange(65 * 33).reshape(65, 33).astype(np.uint8)
-CASES = {
-    "dissected": ((64, 64), 40, ()),
-    "one-pixel": ((1, 1), 128, ()),
-    "odd-size": ((131, 70), 200, ()),
-    "lowest-rate": ((192, 128), 0, ()),
-    "highest-rate": ((96, 128), 255, ()),
-    "chunks": ((33, 65), 90, (Chunk(Tag.XMP, b"<x/>"), Chunk(Tag.GRAY, b""), Chunk(Tag.ALPHA, encode_plane(ALPHA)))),
+CHUNKS = (Chunk(Tag.XMP, b"<x/>"), Chunk(Tag.GRAY, b""), Chunk(Tag.ALPHA, encode_plane(ALPHA)))
+CASES: dict[str, tuple[tuple[int, int], int, tuple[Chunk, ...], Path]] = {
+    "dissected": ((64, 64), 40, (), tiny.GOLDEN_WEIGHTS),
+    "one-pixel": ((1, 1), 128, (), tiny.GOLDEN_WEIGHTS),
+    "odd-size": ((131, 70), 200, (), tiny.GOLDEN_WEIGHTS),
+    "lowest-rate": ((192, 128), 0, (), tiny.GOLDEN_WEIGHTS),
+    "highest-rate": ((96, 128), 255, (), tiny.GOLDEN_WEIGHTS),
+    "chunks": ((33, 65), 90, CHUNKS, tiny.GOLDEN_WEIGHTS),
+    "quads": ((150, 100), 30, (), tiny.QUADS_WEIGHTS),
 }
 
 
 def create(name: str) -> None:
     """Encode one case and record what it decodes to."""
-    (width, height), rate, chunks = CASES[name]
+    (width, height), rate, chunks, weights = CASES[name]
     path = FOLDER / f"{name}.lcx"
     if path.exists():
         sys.exit(f"{path} exists, and golden files do not change")
-    pipeline = tiny.load()
+    pipeline = tiny.load(weights)
     pixels = read_rgb(PHOTO)[100 : 100 + height, 200 : 200 + width]
     encoded = pipeline.encode(pixels, Quality(rate * 100 / 255))
     assert encoded.rate == rate
@@ -48,7 +50,7 @@ def create(name: str) -> None:
     (FOLDER / f"{name}.png").write_bytes(write_picture(Picture(pipeline.decode(encoded, (width, height))), ".png"))
     index = FOLDER / "golden.json"
     known = json.loads(index.read_text()) if index.exists() else {}
-    known[name] = symbols_digest(tiny.GOLDEN_WEIGHTS, file)
+    known[name] = symbols_digest(weights, file)
     index.write_text(json.dumps(known, indent=1) + "\n")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentcodec.bench import results
+from latentcodec.bench import results, statistics
 from latentcodec.bench.scorer import Scorer, SetScorer
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels
@@ -26,8 +26,10 @@ def scorer() -> Scorer:
     return Scorer(device="cpu")
 
 
-def test_metrics_are_the_columns_of_results() -> None:
+def test_metrics_are_those_of_results_and_reports() -> None:
     assert tuple(METRICS) == results.METRICS
+    reported = [(row.column, row.higher_is_better, row.unit) for row in statistics.METRICS]
+    assert reported == [(row.name, row.higher_is_better, row.unit) for row in METRICS.values()]
 
 
 @pytest.mark.parametrize("value", [None, 200], ids=["noise", "constant"])

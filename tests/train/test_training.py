@@ -21,9 +21,9 @@ from latentcodec.train import objective
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Trainer, learning_rate, load_average
-from latentcodec.train.rate import HIGHEST_BPP, LOWEST_BPP, RateControl, target_bpp
+from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
-from latentcodec.train.tasks import StableCodecTask, VaeTask
+from latentcodec.train.tasks import StableCodecTask, VaeTask, _scale_gradient
 from latentcodec.weights import store
 from tests import tiny
 
@@ -174,11 +174,12 @@ def test_rate_weight_rises_where_too_many_bits_are_spent() -> None:
     control = RateControl(PICTURE)
     rate = torch.tensor([0.0, 1.0])
     before = control.weight(rate)
-    control.update(rate, torch.tensor([10 * LOWEST_BPP, 0.1 * HIGHEST_BPP]))
+    target = target_bpp(rate, (0.01, 0.5))
+    assert target.tolist() == pytest.approx([0.01, 0.5])
+    control.update(rate, target * torch.tensor([10, 0.1]), target)
     after = control.weight(rate)
     assert after[0] > before[0]
     assert after[1] < before[1]
-    assert target_bpp(rate).tolist() == pytest.approx([LOWEST_BPP, HIGHEST_BPP])
 
 
 def test_discriminator_and_codec_do_not_disturb_each_other() -> None:
@@ -218,7 +219,7 @@ def test_stages_chain_up() -> None:
 def test_an_error_while_reading_pictures_ends_the_training(photos: Path) -> None:
     sampler = CropSampler(list_images(photos), 64, 0)
     sampler.names = []  # nothing left to draw from
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="does not match the population"):
         next(prefetch(sampler, 2))
 
 
@@ -227,3 +228,14 @@ def test_signals_mean_what_they_meant_after_a_run(tmp_path: Path) -> None:
     trainer = Trainer(dataclasses.replace(VAE, steps=1), ToyTask(), tmp_path, CPU)
     trainer.run(iter([torch.zeros(4, 3, 32, 32, dtype=torch.uint8)]))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_bits_reach_the_entropy_model_and_the_latents_with_their_own_weights() -> None:
+    y = torch.ones(2, 3, 1, 1, requires_grad=True)
+    scale = torch.ones(3, requires_grad=True)
+    bits = (_scale_gradient(y, torch.tensor([2.0, 5.0])) * scale[:, None, None]).sum((1, 2, 3))
+    (torch.tensor([1.0, 10.0]) * bits).sum().backward()
+    assert y.grad is not None
+    assert scale.grad is not None
+    assert y.grad.flatten(1).tolist() == [[2.0] * 3, [50.0] * 3]
+    assert scale.grad.tolist() == [11.0] * 3

@@ -13,7 +13,9 @@ class StableCodecConfig:
     """`widths` are the channels of features at strides 8, 16 and 32; latents y have stride 32, hyper-latents z 64.
 
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
-    little time but most of the parameters, and the weights have to fit in the package.
+    little time but most of the parameters, and the weights have to fit in the package. `rate_range`: bits per pixel
+    of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
+    a search for a budget starts from it. `packed_tables`: symbols of the tables below it are coded in quads.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -24,6 +26,8 @@ class StableCodecConfig:
     context_width: int = 192
     embedding: int = 64
     alpha_bar: float = 0.5
+    rate_range: tuple[float, float] = (0.005, 0.6)
+    packed_tables: int = 13
 
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
@@ -34,9 +38,8 @@ class StableCodecConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            # Absent in files older than the shortcut.
-            inner = AutoencoderConfig(**({"shortcut": False} | _with_tuples(values.pop("autoencoder"))))
-            return cls(autoencoder=inner, **_with_tuples(values))
+            inner = AutoencoderConfig(**(BEFORE_SHORTCUT | _with_tuples(values.pop("autoencoder"))))
+            return cls(autoencoder=inner, **(BEFORE_PACKING | _with_tuples(values)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
 
@@ -47,3 +50,6 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 
 Z_STRIDE = 64
+# What the keys mean where a weights file is older than they are.
+BEFORE_SHORTCUT: dict[str, Any] = {"shortcut": False}
+BEFORE_PACKING: dict[str, Any] = {"packed_tables": 0}

@@ -33,12 +33,17 @@ MEAN_BITS = 4
 MEAN_LIMIT = 1 << 14
 KNOT_ARRAYS = ("scale", "shift", "prior", "offset")
 Floats = npt.NDArray[np.float32]
-Quantiser = Callable[[Floats], npt.NDArray[np.int32]]
+Quantiser = Callable[[Floats, TableIndex], npt.NDArray[np.int32]]  # values minus means, tables -> symbols
 
 
 def round_half_even(x: Floats) -> npt.NDArray[np.int32]:
     """Plain rounding to the nearest integer."""
     return np.rint(x).astype(np.int32)
+
+
+def nearest(x: Floats, tables: TableIndex) -> npt.NDArray[np.int32]:
+    """The simplest quantiser."""
+    return round_half_even(x)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class IntegerEntropy:
         rate: int,
         shape: tuple[int, int],
         source: tuple[Floats, Floats] | None = None,
-        quantise: Quantiser = round_half_even,
+        quantise: Quantiser = nearest,
     ) -> CodedLatents:
         """Latents <-> coder at rate 0..255. `shape` is that of z, (height, width); `source` is (z, y) when encoding.
 
@@ -137,12 +142,12 @@ class IntegerEntropy:
             regions.append((slice(first, first + quarter), rows, columns))
             means.append(mean)
             tables.append(table.ravel())
-        flat_means = np.concatenate([mean.ravel() for mean in means])
+        flat_means, flat_tables = np.concatenate([mean.ravel() for mean in means]), np.concatenate(tables)
         symbols = None
         if y is not None:
             source = np.concatenate([y[region].ravel() for region in regions])
-            symbols = quantise(source - (flat_means / (1 << MEAN_BITS)).astype(np.float32))
-        coded = coder.code(np.concatenate(tables), symbols).astype(np.int64)
+            symbols = quantise(source - (flat_means / (1 << MEAN_BITS)).astype(np.float32), flat_tables)
+        coded = coder.code(flat_tables, symbols).astype(np.int64)
         values = (coded << MEAN_BITS) + flat_means
         start = 0
         for region, mean in zip(regions, means, strict=True):
