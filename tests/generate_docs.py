@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 
 from latentcodec import __version__
-from latentcodec.bench.run import read_tsv, summary
+from latentcodec.bench.results import read_tsv
+from latentcodec.bench.summary import summary
 from latentcodec.cli.main import cli
 from latentcodec.container import file as container
 from latentcodec.container.fields import BitField
