@@ -15,7 +15,7 @@ METRICS = ("psnr", "ms_ssim", "ssimulacra2", "cvvdp", "flip", "lpips_alex", "dis
 class Row:
     """One picture encoded and decoded by one codec at one target; docs/protocol.md defines every column.
 
-    A figure that was not measured is None, and an empty cell in the file.
+    A figure that was not measured is None, and an empty cell in the file; all are, where the target was out of reach.
     """
 
     image: str
@@ -23,9 +23,9 @@ class Row:
     target: str
     width: int
     height: int
-    setting: str
-    size_bytes: int
-    bpp: float
+    setting: str = field(default="")
+    size_bytes: int | None = None
+    bpp: float | None = None
     budget_bytes: int | None = None
     fill: float | None = None
     overhead_bytes: float | None = None
