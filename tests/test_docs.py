@@ -30,7 +30,7 @@ def test_every_option_of_every_command_has_help() -> None:
 
 def test_cli_page_shows_every_command() -> None:
     page = cli_page()
-    for name in ("encode", "decode", "info", "weights verify", "bench", "report", "train"):
+    for name in ("encode", "decode", "info", "compare", "weights verify", "bench", "report", "train"):
         assert f"## lcodec {name}\n" in page
 
 

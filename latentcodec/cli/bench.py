@@ -1,10 +1,15 @@
 """lcodec bench"""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latentcodec.errors import InputError
+from latentcodec.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from latentcodec.bench.scorer import Scorer
 
 
 @click.command("bench")
@@ -14,6 +19,8 @@ from latentcodec.errors import InputError
               "avif/4. Separated by commas.")  # fmt: skip
 @click.option("--rates", default="50,0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
               help="Targets as encode -q takes them, separated by commas; the same for every codec.")  # fmt: skip
+@click.option("--metrics", default=",".join(METRICS), show_default=True,
+              help="Separated by commas; one that cannot be measured is named, with the reason.")  # fmt: skip
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="One TSV row per picture, codec and rate; what the file has is not measured again.")  # fmt: skip
@@ -28,6 +35,7 @@ def bench_command(
     corpus: Path,
     codecs: str,
     rates: str,
+    metrics: str,
     device: str,
     output: Path | None,
     keep: Path | None,
@@ -42,7 +50,6 @@ def bench_command(
     from latentcodec.bench.codecs import codec_named
     from latentcodec.bench.results import read_tsv, write_tsv
     from latentcodec.bench.run import Bench, list_pictures
-    from latentcodec.bench.scorer import Scorer
     from latentcodec.bench.sheet import draw
     from latentcodec.bench.summary import summary
     from latentcodec.cli.console import progress
@@ -67,7 +74,8 @@ def bench_command(
         known = read_tsv(output) if output.exists() else []
         if keep is not None and keep.parent.resolve() != output.parent.resolve():
             raise InputError("--keep must name a folder beside the TSV file, which refers to it")
-    bench = Bench(paths, [codec_named(name, device) for name in names], targets, Scorer(), device, keep, known)
+    scorer = _scorer(metrics.split(","), device)
+    bench = Bench(paths, [codec_named(name, device) for name in names], targets, scorer, device, keep, known)
     rows = {row.key: row for row in known}
     measured = bench.rows()
     with progress(range(len(bench)), "files", enabled=not quiet) as steps:
@@ -79,6 +87,16 @@ def bench_command(
                     write_tsv(rows.values(), output)  # after every row: an interrupted run keeps what it measured
     wanted = [row for row in rows.values() if row.codec in names and row.target in targets]
     click.echo("\n".join(summary(wanted)))
+
+
+def _scorer(names: list[str], device: str) -> "Scorer":
+    """What measures; says what cannot be measured, and why."""
+    from latentcodec.bench.scorer import Scorer
+
+    scorer = Scorer(names, device)
+    for name, reason in scorer.reasons.items():
+        click.echo(f"lcodec: {name} is not measured: {reason}", err=True)
+    return scorer
 
 
 def _speed(path: Path, names: list[str], target: str, device: str, rounds: int) -> None:

@@ -1,9 +1,11 @@
-"""Progress bars on stderr, and only where a person watches."""
+"""Progress bars on stderr, only where a person watches; tables on stdout, drawn only there."""
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
+
+import click
 
 T = TypeVar("T")
 
@@ -20,3 +22,20 @@ def progress(items: Sequence[T], unit: str, enabled: bool) -> Iterator[Iterator[
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield iter(bar.track(items))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A drawn table on a terminal, else columns aligned with spaces."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*header)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

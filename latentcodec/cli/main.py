@@ -8,7 +8,7 @@ import click
 from latentcodec import __version__
 from latentcodec.errors import LcodecError
 
-COMMANDS = ("encode", "decode", "info", "weights", "bench", "report", "train")
+COMMANDS = ("encode", "decode", "info", "compare", "weights", "bench", "report", "train")
 EXIT_CODES = """\b
 Exit codes:
   0  success

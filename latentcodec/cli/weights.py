@@ -1,8 +1,10 @@
 """lcodec weights list | verify | fetch"""
 
+from pathlib import Path
+
 import click
 
-from latentcodec.errors import WeightsError
+from latentcodec.errors import InputError, WeightsError
 from latentcodec.weights import store
 from latentcodec.weights.manifest import row, rows
 
@@ -40,8 +42,17 @@ def verify_command(names: tuple[str, ...]) -> None:
 
 @weights_command.command("fetch")
 @click.argument("names", nargs=-1, required=True)
-def fetch_command(names: tuple[str, ...]) -> None:
-    """Download weights that do not ship in the package, check their hash and show their licence."""
+@click.option("--from", "original", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Use this file instead of downloading it; its hash is checked all the same.")  # fmt: skip
+def fetch_command(names: tuple[str, ...], original: Path | None) -> None:
+    """Download weights that do not ship in the package, check their hash and show their licence.
+
+    \b
+    lcodec weights fetch lpips-alex lpips-vgg dists
+    lcodec weights fetch inception-fid --from pt_inception-2015-12-05-6726825d.pth
+    """
+    if original is not None and len(names) > 1:
+        raise InputError("--from is the file of one name")
     for name in names:
         click.echo(f"{name}: licence {row(name).licence}", err=True)
-        click.echo(f"{name}: {store.fetch(name)}")
+        click.echo(f"{name}: {store.fetch(name, original)}")

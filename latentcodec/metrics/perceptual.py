@@ -122,12 +122,18 @@ class DISTS(nn.Module):
         self.register_buffer("spread", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        features_a = [a, *self.network((a - self.mean) / self.spread)]
-        features_b = [b, *self.network((b - self.mean) / self.spread)]
+        return self.distance(self.features(a), self.features(b))
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The picture itself and the feature maps of every stage."""
+        return [x, *self.network((x - self.mean) / self.spread)]
+
+    def distance(self, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+        """[B], from what `features` returned for two pictures."""
         weight = self.alpha.sum() + self.beta.sum()
-        similarity = a.new_zeros(a.shape[0])
+        similarity = a[0].new_zeros(a[0].shape[0])
         start = 0
-        for fa, fb in zip(features_a, features_b, strict=True):
+        for fa, fb in zip(a, b, strict=True):
             part = slice(start, start + fa.shape[1])
             texture, structure = _similarities(fa.float(), fb.float())
             similarity = similarity + (texture @ self.alpha[part] + structure @ self.beta[part]) / weight
@@ -139,8 +145,9 @@ def _similarities(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Feature maps [B, C, h, w] -> texture (means) and structure (covariance) similarity, each [B, C]."""
     small = 1e-6
     mean_a, mean_b = a.mean((2, 3)), b.mean((2, 3))
-    var_a, var_b = a.var((2, 3), unbiased=False), b.var((2, 3), unbiased=False)
-    covariance = (a * b).mean((2, 3)) - mean_a * mean_b
+    # Centred first: E[ab] - E[a]E[b] loses so much in float32 that a constant picture would differ from itself
+    a, b = a - mean_a[:, :, None, None], b - mean_b[:, :, None, None]
+    var_a, var_b, covariance = a.square().mean((2, 3)), b.square().mean((2, 3)), (a * b).mean((2, 3))
     texture = (2 * mean_a * mean_b + small) / (mean_a.square() + mean_b.square() + small)
     structure = (2 * covariance + small) / (var_a + var_b + small)
     return texture, structure

@@ -3,7 +3,8 @@
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from latentcodec.errors import WeightsError
 
@@ -19,8 +20,20 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Download:
+    """A file that is kept as it is, with the hash of its row."""
+
+    url: str
+
+    @property
+    def suffix(self) -> str:
+        """Of the file: '.pth'."""
+        return PurePosixPath(self.url).suffix
+
+
+@dataclass(frozen=True)
 class WeightsRow:
-    """One weights file. `sha256` and `size_bytes` describe the safetensors file that is loaded."""
+    """One weights file. `sha256` and `size_bytes` describe the file that is loaded."""
 
     id: str
     purpose: str
@@ -28,7 +41,12 @@ class WeightsRow:
     size_bytes: int
     licence: str
     origin: str
-    source: Source | None  # None: the file ships in the package
+    source: Source | Download | None  # None: the file ships in the package
+
+    @property
+    def file_name(self) -> str:
+        """What the file is called where it is kept."""
+        return self.id + (self.source.suffix if isinstance(self.source, Download) else ".safetensors")
 
 
 def _manifest_path() -> Path:
@@ -48,10 +66,14 @@ def rows() -> dict[str, WeightsRow]:
 def _row(name: str, fields: dict[str, object]) -> WeightsRow:
     source = fields.pop("source", None)
     try:
-        parsed = None if source is None else Source(**source)  # type: ignore[arg-type]
+        parsed = None if source is None else _source(source)
         return WeightsRow(id=name, source=parsed, **fields)  # type: ignore[arg-type]
     except TypeError as error:
         raise WeightsError(f"weights.toml, [{name}]: {error}") from error
+
+
+def _source(fields: Any) -> Source | Download:
+    return Download(**fields) if "url" in fields else Source(**fields)
 
 
 def row(name: str) -> WeightsRow:

