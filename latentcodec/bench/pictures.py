@@ -19,6 +19,8 @@ class Decoded:
     """What one file became."""
 
     row: Row
+    size_bytes: int
+    bpp: float
     uri: str
 
 
@@ -68,10 +70,12 @@ def _decoded(rows: Sequence[Row], size: tuple[int, int], gaps: list[str]) -> Ite
         except InputError as error:
             gaps.append(str(error))
             continue
-        if own_size == size:
-            yield Decoded(row, uri)
-        else:
+        if own_size != size:
             gaps.append(f"{row.decoded} is {own_size[0]}x{own_size[1]}, its original {size[0]}x{size[1]}")
+        elif row.size_bytes is None or row.bpp is None:
+            gaps.append(f"{row.decoded} belongs to a file without a size in the table")
+        else:
+            yield Decoded(row, row.size_bytes, row.bpp, uri)
 
 
 def _embed(path: Path) -> tuple[str, tuple[int, int]]:

@@ -154,8 +154,8 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         {
             "codec": decoded.row.codec,
             "target": decoded.row.target,
-            "bytes": decoded.row.size_bytes,
-            "bpp": _short(decoded.row.bpp or 0.0),
+            "bytes": decoded.size_bytes,
+            "bpp": _short(decoded.bpp),
             "values": {
                 metric.column: _short(value)
                 for metric in METRICS

@@ -120,27 +120,28 @@ def summarise(rows: Sequence[Row]) -> Summary:
         part = [row for row in rows if row.codec == codec]
         points = []
         for target in dict.fromkeys(row.target for row in part):
-            files = [row for row in part if row.target == target and row.bpp is not None]
-            if len(files) < len(images):
-                gaps.append(_not_averaged(f"{codec} at {target}", files, images))
-                continue
-            points.append(_point(files, measured, gaps))
+            files = [row for row in part if row.target == target]
+            if sum(row.bpp is not None for row in files) < len(images):
+                gaps.append(_not_averaged(files, images))
+            else:
+                points.append(_point(files, measured, gaps))
         if points:
             curves.append(Curve(codec, tuple(sorted(points, key=lambda point: point.bpp.mean))))
     return Summary(images, tuple(curves), tuple(gaps))
 
 
-def _not_averaged(name: str, files: Sequence[Row], images: Sequence[str]) -> str:
-    """Some pictures were not measured, or the target was out of reach for them."""
-    missing = [image for image in images if image not in {row.image for row in files}]
-    return f"{name} is left out: {len(files)} of {len(images)} images, without {_listed(missing)}"
+def _not_averaged(files: Sequence[Row], images: Sequence[str]) -> str:
+    reached = {row.image for row in files if row.bpp is not None}
+    missing = [image for image in images if image not in reached]
+    why = "out of reach for" if {row.image for row in files}.issuperset(missing) else "no files of"
+    return f"{files[0].codec} at {files[0].target} is left out: {why} {_listed(missing)}, {len(images)} images in all"
 
 
 def _point(files: Sequence[Row], metrics: Iterable[Metric], gaps: list[str]) -> Point:
-    rates = [row.bpp or 0.0 for row in files]
-    for row, bpp in zip(files, rates, strict=True):
-        if not (math.isfinite(bpp) and bpp > 0):
-            raise InputError(f"{row.image}, {row.codec} at {row.target}: {bpp} bits per pixel")
+    rates = {row.image: row.bpp for row in files if row.bpp is not None}
+    for image, rate in rates.items():
+        if not (math.isfinite(rate) and rate > 0):
+            raise InputError(f"{image}, {files[0].codec} at {files[0].target}: {rate} bits per pixel")
     values = {}
     for metric in metrics:
         figures = {row.image: getattr(row, metric.column) for row in files}
@@ -152,7 +153,7 @@ def _point(files: Sequence[Row], metrics: Iterable[Metric], gaps: list[str]) -> 
             )
         else:
             values[metric.column] = estimate(list(figures.values()))
-    return Point(files[0].target, len(files), estimate(rates), values)
+    return Point(files[0].target, len(files), estimate(list(rates.values())), values)
 
 
 def _listed(names: Sequence[str]) -> str:

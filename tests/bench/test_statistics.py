@@ -60,7 +60,15 @@ def test_a_target_without_all_images_is_told_and_left_out() -> None:
     rows = [row(image, psnr=25.0) for image in ("a", "b")]
     summary = summarise([*rows, row("b", "avif", "q0", psnr=26.0)])
     assert [c.name for c in summary.curves] == ["webp"]
-    assert summary.gaps == ("avif at q0 is left out: 1 of 2 images, without a",)
+    assert summary.gaps == ("avif at q0 is left out: no files of a, 2 images in all",)
+
+
+def test_a_target_out_of_reach_is_told_and_left_out() -> None:
+    rows = [row(image, psnr=25.0) for image in "abcde"]
+    out = [Row(image, "avif", "0.01bpp", 768, 512) for image in "abcd"]
+    summary = summarise([*rows, *out, row("e", "avif", "0.01bpp", psnr=26.0)])
+    assert [c.name for c in summary.curves] == ["webp"]
+    assert summary.gaps == ("avif at 0.01bpp is left out: out of reach for a, b and 2 more, 5 images in all",)
 
 
 def test_a_metric_without_all_images_is_told_and_left_out() -> None:
