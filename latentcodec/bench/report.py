@@ -31,6 +31,7 @@ from latentcodec.bench.statistics import (
     summarise,
 )
 from latentcodec.errors import InputError
+from latentcodec.pipelines.registry import METHODS
 
 PAGE = Path(__file__).with_name("page")
 SCRIPTS = ("elements.js", "chart.js", "tables.js", "compare.js", "main.js")
@@ -52,7 +53,7 @@ class Report:
 
 
 def prepare(rows: Sequence[Row], anchor: str | None, peers: Path) -> Report:
-    """Rows -> report. Without an anchor it is the first codec that is not lcodec.
+    """Rows -> report. Without an anchor it is the first codec that is no method of lcodec.
 
     Raises InputError for a table without rows and for an anchor that has no curve.
     """
@@ -62,7 +63,8 @@ def prepare(rows: Sequence[Row], anchor: str | None, peers: Path) -> Report:
     names = [curve.name for curve in summary.curves + others]
     if anchor is not None and anchor not in names:
         raise InputError(f"no curve of a codec called {anchor!r}; there is {', '.join(names) or 'none'}")
-    foreign = [name for name in names if not name.startswith("lcodec")]
+    ours = {method.name for method in METHODS}
+    foreign = [name for name in names if name not in ours]
     return Report(rows, summary, others, anchor or next(iter(foreign or names), ""))
 
 
