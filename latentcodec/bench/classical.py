@@ -89,10 +89,10 @@ class X265:
 
     def __init__(self) -> None:
         program = shutil.which("ffmpeg")
-        if program is None or b"libx265" not in _run(program, "-hide_banner", "-encoders"):
+        if program is None or b"libx265" not in run_program(program, "-hide_banner", "-encoders"):
             raise InputError("x265 needs the program ffmpeg, built with libx265")
         self._program = program
-        self.version = _run(program, "-version").decode().splitlines()[0].partition(" Copyright")[0]
+        self.version = run_program(program, "-version").decode().splitlines()[0].partition(" Copyright")[0]
 
     def encode(self, pixels: Pixels, setting: float) -> bytes:
         height, width = pixels.shape[:2]
@@ -109,11 +109,11 @@ class X265:
         with tempfile.TemporaryDirectory() as folder:
             source, result = Path(folder) / "source", Path(folder) / "result"
             source.write_bytes(data)
-            _run(self._program, "-v", "error", *before, "-i", str(source), "-frames:v", "1", *after, str(result))
+            run_program(self._program, "-v", "error", *before, "-i", str(source), "-frames:v", "1", *after, str(result))
             return result.read_bytes()
 
 
-def _run(*command: str) -> bytes:
+def run_program(*command: str) -> bytes:
     """Output of a program. Raises InputError with the last line that it printed if it fails."""
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:

@@ -7,7 +7,6 @@ Rounds alternate between the codecs, so that whatever else the machine does fall
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,10 +20,11 @@ from latentcodec.bench.codecs import Learned
 from latentcodec.image import Picture, Pixels, write_picture
 from latentcodec.rate import ByteBudget, Quality, Target
 
-# What a shell would run; {source}, {setting}, {coded} and {decoded} are filled in.
+# What a shell would run; Words in braces are filled in.
 PROGRAMS = {
     "jxl": ("cjxl --quiet -q {setting} -e 7 {source} {coded}", "djxl --quiet {coded} {decoded}"),
-    "avif": ("avifenc -q {setting} -s 4 {source} {coded}", "avifdec {coded} {decoded}"),
+    # Older versions of avifenc know no quality; theirs is a quantiser from 63 to 0.
+    "avif": ("avifenc --min {quantiser} --max {quantiser} -s 4 {source} {coded}", "avifdec {coded} {decoded}"),
     "webp": ("cwebp -quiet -q {setting} -m 6 {source} -o {coded}", "dwebp -quiet {coded} -o {decoded}"),
 }
 LCODEC = f"{sys.executable} -m latentcodec"
@@ -63,13 +63,13 @@ def contestants(
         options = f"--quiet --method {method} --device {device}"
         encode = f"{LCODEC} encode {options} -q {quality:g} {{source}} -o {{coded}}"
         decode = f"{LCODEC} decode --quiet --device {device} {{coded}} -o {{decoded}}"
-        yield _program(f"{method} -q {quality:g}, cold", encode, decode, "", source)
+        yield _program(f"{method} -q {quality:g}, cold", encode, decode, quality, source)
     for name in opponents:
         codec_class = classical.ENCODERS[name]()
         setting = classical.within(codec_class, pixels, budget)[1]
         yield _classical(f"{name} -q {setting:g}, warm", codec_class, pixels, setting)
         if name in PROGRAMS and all(shutil.which(command.split()[0]) for command in PROGRAMS[name]):
-            yield _program(f"{name} -q {setting:g}, cold", *PROGRAMS[name], f"{setting:g}", source)
+            yield _program(f"{name} -q {setting:g}, cold", *PROGRAMS[name], setting, source)
 
 
 def compare(chosen: Sequence[Contestant], rounds: int) -> list[Timing]:
@@ -122,14 +122,18 @@ def _classical(name: str, codec: classical.Encoder, pixels: Pixels, setting: flo
     return Contestant(name, lambda: len(codec.encode(pixels, setting)), lambda: codec.decode(data))
 
 
-def _program(name: str, encode: str, decode: str, setting: str, source: Path) -> Contestant:
+def _program(name: str, encode: str, decode: str, setting: float, source: Path) -> Contestant:
     stem = name.split()[0]
     suffix = stem if stem in PROGRAMS else "lcx"
     coded, decoded = source.with_name(f"{stem}.{suffix}"), source.with_name(f"{stem}.png")
 
+    words = {
+        "source": source, "coded": coded, "decoded": decoded,
+        "setting": f"{setting:g}", "quantiser": round((100 - setting) * 63 / 100),
+    }  # fmt: skip
+
     def run(command: str) -> None:
-        filled = [part.format(source=source, coded=coded, decoded=decoded, setting=setting) for part in command.split()]
-        subprocess.run(filled, check=True, capture_output=True)
+        classical.run_program(*(part.format(**words) for part in command.split()))
 
     def encode_file() -> int:
         run(encode)

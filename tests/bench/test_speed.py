@@ -1,0 +1,45 @@
+"""Timing side by side: who runs when, what is reported, and what a failing program says."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from latentcodec.bench.classical import run_program
+from latentcodec.bench.speed import Contestant, Timing, compare, table
+from latentcodec.bench.utilisation import Utilisation
+from latentcodec.errors import InputError
+
+
+def test_contestants_take_turns_after_a_round_to_warm_up() -> None:
+    calls: list[str] = []
+
+    def contestant(name: str, size: int) -> Contestant:
+        def encode() -> int:
+            calls.append(f"{name} encodes")
+            return size
+
+        return Contestant(name, encode, lambda: calls.append(f"{name} decodes"))
+
+    timings = compare([contestant("a", 10), contestant("b", 20)], rounds=2)
+    assert calls == ["a encodes", "a decodes", "b encodes", "b decodes"] * 3
+    assert [(timing.name, timing.size_bytes) for timing in timings] == [("a", 10), ("b", 20)]
+    assert all(0 < timing.encode_seconds < 1 for timing in timings)
+
+
+def test_ratios_are_to_the_first_line() -> None:
+    assert table([Timing("a", 10, 0.5, 0.1), Timing("b", 20, 0.25, 0.3)])[2:] == [
+        "| a | 10 | 500 ms | 100 ms | 1.00 | 1.00 |",
+        "| b | 20 | 250 ms | 300 ms | 0.50 | 3.00 |",
+    ]
+
+
+def test_share_of_the_peak() -> None:
+    used = Utilisation(operations=2_000_000_000, seconds=0.01, peak_per_second=4e11)
+    assert used.fraction == 0.5
+    assert "2.0 GFLOP (100 kMAC per pixel) in 10 ms, 200 GFLOP/s: 50% of the 400" in used.describe(10_000)
+
+
+def test_a_program_that_fails_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^python.*: no such option$"):
+        run_program(sys.executable, "-c", "import sys; print('more'); sys.exit('no such option')")
