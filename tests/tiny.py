@@ -23,7 +23,7 @@ CONFIG = StableCodecConfig(
     embedding=8,
     packed_tables=0,
 )
-# What models have had since version 0.2: a linear shortcut in the autoencoder, narrow symbols coded in quads.
+# As in the shipped model: a linear shortcut in the autoencoder, narrow symbols coded in quads.
 QUADS_CONFIG = replace(CONFIG, autoencoder=replace(CONFIG.autoencoder, shortcut=True), packed_tables=13)
 GOLDEN_WEIGHTS = Path(__file__).parent / "golden" / "tiny.safetensors"
 QUADS_WEIGHTS = Path(__file__).parent / "golden" / "tiny-quads.safetensors"

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from latentcodec.errors import InputError
+from latentcodec.metrics import registry
 
-METRICS = ("psnr", "ms_ssim", "ssimulacra2", "cvvdp", "flip", "lpips_alex", "dists")
+METRICS = tuple(registry.METRICS)
 
 
 @dataclass(frozen=True)

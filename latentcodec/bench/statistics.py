@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from latentcodec.bench.results import Row
 from latentcodec.errors import InputError
+from latentcodec.metrics import registry
 
 CONFIDENCE = 0.95
 # PCHIP is what the common test conditions of the video groups use; it stays between the points that it joins.
@@ -22,25 +23,33 @@ MIN_OVERLAP = 0.5
 
 @dataclass(frozen=True)
 class Metric:
-    """One column of quality figures. `definition` is what others' figures must share to be compared with ours."""
+    """How reports show a metric of `metrics.registry`. `definition` is what others' figures must share with ours."""
 
     column: str
     title: str
-    higher_is_better: bool
     definition: str
     kind: str = "perception"
-    unit: str = ""
     digits: int = 3
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Which way is better."""
+        return registry.METRICS[self.column].higher_is_better
+
+    @property
+    def unit(self) -> str:
+        """Empty for figures without one."""
+        return registry.METRICS[self.column].unit
 
 
 METRICS = (
-    Metric("psnr", "PSNR", True, "RGB", "distortion", "dB", 2),
-    Metric("ms_ssim", "MS-SSIM", True, "RGB", "distortion"),
-    Metric("ssimulacra2", "SSIMULACRA 2", True, "2.1", digits=1),
-    Metric("cvvdp", "ColorVideoVDP", True, "standard_4k", unit="JOD", digits=2),
-    Metric("flip", "FLIP", False, "LDR"),
-    Metric("lpips_alex", "LPIPS-Alex", False, "AlexNet, 0.1"),
-    Metric("dists", "DISTS", False, "VGG16"),
+    Metric("psnr", "PSNR", "RGB", "distortion", 2),
+    Metric("ms_ssim", "MS-SSIM", "RGB", "distortion"),
+    Metric("ssimulacra2", "SSIMULACRA 2", "2.1", digits=1),
+    Metric("cvvdp", "ColorVideoVDP", "standard_4k", digits=2),
+    Metric("flip", "FLIP", "LDR"),
+    Metric("lpips_alex", "LPIPS-Alex", "AlexNet, 0.1"),
+    Metric("dists", "DISTS", "VGG16"),
 )
 
 

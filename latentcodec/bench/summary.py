@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from latentcodec.bench.results import METRICS, Row
+from latentcodec.bench.results import Row
+from latentcodec.bench.statistics import METRICS
 
-_FORMATS = {"psnr": ".2f", "ssimulacra2": ".1f", "cvvdp": ".2f"}
-_OTHER = ".3f"
+_DIGITS = {metric.column: metric.digits for metric in METRICS}
 
 
 def summary(rows: Sequence[Row]) -> list[str]:
     """Header, rule and lines; metrics that no row has are left out, a figure that nothing was measured for is '-'."""
-    metrics = [name for name in METRICS if any(getattr(row, name) is not None for row in rows)]
+    metrics = [name for name in _DIGITS if any(getattr(row, name) is not None for row in rows)]
     titles = ["codec", "target", "pictures", "out of reach", "bpp", "fill mean", "fill min", "over budget"]
     titles += ["overhead max", *metrics, "encode s", "decode s"]
     lines = [" | ".join(titles), "|".join("---" for _ in titles)]
@@ -33,7 +33,7 @@ def _cells(coded: Sequence[Row], everything: Sequence[Row], metrics: Sequence[st
         _figure(coded, "fill", ".2%", min),
         str(over),
         _figure(coded, "overhead_bytes", ".1f", max),
-        *(_figure(coded, name, _FORMATS.get(name, _OTHER)) for name in metrics),
+        *(_figure(coded, name, f".{_DIGITS[name]}f") for name in metrics),
         _figure(coded, "encode_seconds", ".2f"),
         _figure(coded, "decode_seconds", ".2f"),
     ]

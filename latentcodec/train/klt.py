@@ -1,6 +1,6 @@
 """Start a codec as a transform coder: the linear shortcuts become a Karhunen-Loeve transform of VAE latents.
 
-From random weights, thousands of steps go by before analysis and synthesis pass any detail through 192 channels.
+From random weights, thousands of steps go by before analysis and synthesis pass any detail through the channels of y.
 Started as the optimal linear transform of blocks of latents, with table offsets that fit its variances, the codec is a
 working one before the first step, and the networks only have to improve on it.
 

@@ -26,10 +26,9 @@ def scorer() -> Scorer:
     return Scorer(device="cpu")
 
 
-def test_metrics_are_those_of_results_and_reports() -> None:
-    assert tuple(METRICS) == results.METRICS
-    reported = [(row.column, row.higher_is_better, row.unit) for row in statistics.METRICS]
-    assert reported == [(row.name, row.higher_is_better, row.unit) for row in METRICS.values()]
+def test_every_metric_has_a_column_and_a_place_in_reports() -> None:
+    assert set(METRICS) <= set(results.COLUMNS)
+    assert [row.column for row in statistics.METRICS] == list(METRICS)
 
 
 @pytest.mark.parametrize("value", [None, 200], ids=["noise", "constant"])
