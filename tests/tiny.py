@@ -24,9 +24,12 @@ CONFIG = StableCodecConfig(
     packed_tables=0,
 )
 # As in the shipped model: a linear shortcut in the autoencoder, narrow symbols coded in quads.
-QUADS_CONFIG = replace(CONFIG, autoencoder=replace(CONFIG.autoencoder, shortcut=True), packed_tables=13)
+QUADS_CONFIG = replace(CONFIG, autoencoder=replace(CONFIG.autoencoder, shortcut=True), packed_tables=13, packed_reach=1)
 GOLDEN_WEIGHTS = Path(__file__).parent / "golden" / "tiny.safetensors"
 QUADS_WEIGHTS = Path(__file__).parent / "golden" / "tiny-quads.safetensors"
+# Quads with a longer reach, as later models have them.
+REACH_CONFIG = replace(QUADS_CONFIG, packed_tables=19, packed_reach=2)
+REACH_WEIGHTS = Path(__file__).parent / "golden" / "tiny-reach.safetensors"
 
 
 def build(seed: int = 0, config: StableCodecConfig = CONFIG) -> StableCodec:
@@ -57,4 +60,4 @@ def load(path: Path = GOLDEN_WEIGHTS) -> StableCodecPipeline:
 
 def weights_of(fingerprint: int) -> Path:
     """The golden weights that a golden file names."""
-    return {load(path).fingerprint: path for path in (GOLDEN_WEIGHTS, QUADS_WEIGHTS)}[fingerprint]
+    return {load(path).fingerprint: path for path in (GOLDEN_WEIGHTS, QUADS_WEIGHTS, REACH_WEIGHTS)}[fingerprint]

@@ -11,7 +11,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.packing import ESCAPE, quad_frequencies
+from latentcodec.coding.packing import quad_frequencies
 from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, frequencies
 from latentcodec.errors import CorruptError
 
@@ -21,8 +21,9 @@ _STATE_BYTES = 8
 
 
 @cache
-def _model(table: int, quads: bool = False) -> "constriction.stream.model.Categorical":
-    chosen = quad_frequencies(table) if quads else frequencies()[table]
+def _model(table: int, reach: int = 0) -> "constriction.stream.model.Categorical":
+    """Of symbols, or of quads of symbols up to `reach`."""
+    chosen = quad_frequencies(table, reach) if reach else frequencies()[table]
     return constriction.stream.model.Categorical((chosen - 1).astype(np.float64), perfect=False)
 
 
@@ -45,12 +46,12 @@ class RangeWriter:
         shifted = np.ascontiguousarray(symbols + LARGEST_SYMBOL, dtype=np.int32)
         self._encoder.encode(shifted, _model(table))
 
-    def write_quads(self, codes: Symbols, table: int) -> None:
-        """Append int32 codes of `packing.pack`, all from one table. Raises ValueError."""
+    def write_quads(self, codes: Symbols, table: int, reach: int) -> None:
+        """Append int32 codes of `Packing.pack`, all from one table. Raises ValueError."""
         _check_table(table)
-        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) <= ESCAPE:
+        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(quad_frequencies(table, reach)):
             raise ValueError("not the code of a quad")
-        self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, quads=True))
+        self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, reach))
 
     def finish(self) -> bytes:
         """The shortest byte string that decodes to everything written, given that readers see zeros after its end."""
@@ -92,15 +93,15 @@ class RangeReader:
 
     def read(self, count: int, table: int) -> Symbols:
         """The next `count` symbols, int32. Raises CorruptError where no valid encoder wrote these bytes."""
-        return self._decode(count, table, quads=False) - np.int32(LARGEST_SYMBOL)
+        return self._decode(count, table, 0) - np.int32(LARGEST_SYMBOL)
 
-    def read_quads(self, count: int, table: int) -> Symbols:
+    def read_quads(self, count: int, table: int, reach: int) -> Symbols:
         """The next `count` codes of quads, int32. Raises CorruptError likewise."""
-        return self._decode(count, table, quads=True)
+        return self._decode(count, table, reach)
 
-    def _decode(self, count: int, table: int, quads: bool) -> Symbols:
+    def _decode(self, count: int, table: int, reach: int) -> Symbols:
         _check_table(table)
         try:
-            return np.asarray(self._decoder.decode(_model(table, quads), count), dtype=np.int32)
+            return np.asarray(self._decoder.decode(_model(table, reach), count), dtype=np.int32)
         except (AssertionError, ValueError) as error:
             raise CorruptError("the payload cannot have been written by a range coder") from error

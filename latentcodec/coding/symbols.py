@@ -6,8 +6,8 @@ latents once, in code that does not know which of the three it drives.
 
 Within one call, symbols are ordered by table, and by position among equals. Symbols of the tables below
 FIRST_CODED_TABLE are not coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
-loses on every symbol, however probable. For the same reason, symbols of the tables below `packed` are coded in quads
-(packing.py); a model says which tables these are.
+loses on every symbol, however probable. For the same reason, symbols of narrow tables are coded in quads (packing.py);
+a model says which tables these are.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.packing import QUAD, pack, plain_count, quad_information, unpack
+from latentcodec.coding.packing import QUAD, Packing, quad_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
 
 TableIndex = npt.NDArray[np.uint8]
+SINGLY = Packing()
 
 
 class Coder(Protocol):
@@ -46,20 +47,20 @@ def codable(tables: TableIndex, symbols: Symbols) -> Symbols:
 
 
 class SymbolEncoder:
-    """Writes symbols, those of tables below `packed` in quads; `finish` returns the payload."""
+    """Writes symbols, some of them in quads; `finish` returns the payload."""
 
-    def __init__(self, packed: int = 0) -> None:
+    def __init__(self, packing: Packing = SINGLY) -> None:
         self._writer = RangeWriter()
-        self._packed = packed
+        self._packing = packing
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         assert symbols is not None
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if table < self._packed:
-                codes, chosen = pack(chosen)
-                self._writer.write_quads(codes, table)
+            if table < self._packing.tables:
+                codes, chosen = self._packing.pack(chosen)
+                self._writer.write_quads(codes, table, self._packing.reach)
             self._writer.write(chosen, table)
         return known
 
@@ -68,11 +69,11 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Reads symbols from a payload that was written with the same `packed`."""
+    """Reads symbols from a payload that was written with the same packing."""
 
-    def __init__(self, payload: bytes, packed: int = 0):
+    def __init__(self, payload: bytes, packing: Packing = SINGLY):
         self._reader = RangeReader(payload)
-        self._packed = packed
+        self._packing = packing
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         known = np.zeros(len(tables), np.int32)
@@ -81,26 +82,27 @@ class SymbolDecoder:
         return known
 
     def _read(self, count: int, table: int) -> Symbols:
-        if table >= self._packed:
+        if table >= self._packing.tables:
             return self._reader.read(count, table)
-        codes = self._reader.read_quads(count // QUAD, table)
-        return unpack(codes, self._reader.read(plain_count(codes, count), table), count)
+        codes = self._reader.read_quads(count // QUAD, table, self._packing.reach)
+        plain = self._reader.read(self._packing.plain_count(codes, count), table)
+        return self._packing.unpack(codes, plain, count)
 
 
 class BitCounter:
     """Adds up -log2 p of the symbols in `bits`, from the same integer tables."""
 
-    def __init__(self, packed: int = 0) -> None:
+    def __init__(self, packing: Packing = SINGLY) -> None:
         self.bits = 0.0
-        self._packed = packed
+        self._packing = packing
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         assert symbols is not None
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if table < self._packed:
-                codes, chosen = pack(chosen)
-                self.bits += float(quad_information()[table, codes].sum())
+            if table < self._packing.tables:
+                codes, chosen = self._packing.pack(chosen)
+                self.bits += float(quad_information(table, self._packing.reach)[codes].sum())
             self.bits += float(information()[table, chosen + LARGEST_SYMBOL].sum())
         return known

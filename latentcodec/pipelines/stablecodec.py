@@ -45,7 +45,7 @@ class StableCodecPipeline:
         self._device = device
         self._precision = _fast_dtype(device)
         config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
-        self._packed = config.packed_tables
+        self._packing = config.packing
         tensors = weights.tensors
         self._codec = _load(tensors, config, device)
         integers = {k.removeprefix(INTEGER_PREFIX): v for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
@@ -83,7 +83,7 @@ class StableCodecPipeline:
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
         latents = self._entropy.code(
-            SymbolDecoder(encoded.payload, self._packed), encoded.rate, _z_shape(height, width)
+            SymbolDecoder(encoded.payload, self._packing), encoded.rate, _z_shape(height, width)
         )
         if latents.digest() != encoded.symbols:
             raise CorruptError("the decoded symbols do not match their digest in the file")
@@ -98,7 +98,7 @@ class StableCodecPipeline:
 
     def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
-        coder, counter = SymbolEncoder(self._packed), BitCounter(self._packed)
+        coder, counter = SymbolEncoder(self._packing), BitCounter(self._packing)
         latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
 

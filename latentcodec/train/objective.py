@@ -1,5 +1,6 @@
 """The distortion side of the objective: pixel and perceptual terms between pictures in 0..1."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from latentcodec.train.stages import LossWeights
 from latentcodec.weights import store
 
 VGG_CROP = 96
-VGG_DEPTH = 3
+STATISTIC_FLOOR = 1e-2  # of a layer's mean square: channels that hardly respond say nothing about texture
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Distortion(nn.Module):
         super().__init__()
         self.weights = weights
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
-        self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16(VGG_DEPTH)) if weights.vgg else None
+        self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16()) if weights.vgg else None
 
     def forward(self, output: Tensor, target: Tensor) -> Compared:
         """Pictures [B, 3, H, W] in 0..1; `output` need not be clamped."""
@@ -51,7 +52,32 @@ class Distortion(nn.Module):
             features = self.vgg.features(crop), true_features
             terms["vgg"] = self.vgg.distance(*features)
             total = total + w.vgg * terms["vgg"]
+            if w.texture:
+                terms["texture"] = texture_distance(*features)
+                total = total + w.texture * terms["texture"]
         return Compared(total, {name: value.detach().mean().item() for name, value in terms.items()}, features)
+
+
+def texture_distance(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """[B] in 0..1: distance of means and deviations of features [B, C_i, h_i, w_i], mean over channels and layers.
+
+    The distance between Gaussians of Wasserstein distortion (Qiu et al. 2024), relative to the size of both, pooled
+    over the whole crop: detail that cannot be in its exact place can still have the right amount.
+    """
+    return torch.stack([_layer_texture(f.float(), t.float()) for f, t in zip(output, target, strict=True)]).mean(0)
+
+
+def _layer_texture(output: Tensor, target: Tensor) -> Tensor:
+    (mean, deviation), (true_mean, true_deviation) = _statistics(output), _statistics(target)
+    difference = (mean - true_mean).square() + (deviation - true_deviation).square()
+    size = mean.square() + true_mean.square() + deviation.square() + true_deviation.square()
+    return (difference / (size + STATISTIC_FLOOR * size.detach().mean(1, keepdim=True) + 1e-12)).mean(1)
+
+
+def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel, [B, C] each."""
+    variance, mean = torch.var_mean(features, (2, 3), correction=0)
+    return mean, (variance + 1e-12).sqrt()
 
 
 def _same_crop(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,8 @@ class LossWeights:
     l1: float = 0.0
     mse: float = 0.0
     lpips_alex: float = 0.0
-    vgg: float = 0.0  # LPIPS-VGG cut after its third stage, on a sub-crop
+    vgg: float = 0.0  # LPIPS-VGG, on a sub-crop
+    texture: float = 0.0  # statistics of the same features, so it needs `vgg`
     latent: float = 0.0  # MSE to the autoencoder's latents
     adversarial: float = 0.0
 

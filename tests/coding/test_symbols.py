@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentcodec.coding.packing import ESCAPE, pack, quad_frequencies
+from latentcodec.coding.packing import Packing, quad_frequencies
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter
-from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.coding.symbols import SINGLY, BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import (
     FIRST_CODED_TABLE,
     LARGEST_SYMBOL,
@@ -20,6 +20,8 @@ from latentcodec.coding.tables import (
 )
 from latentcodec.errors import CorruptError
 
+PACKINGS = st.builds(Packing, st.integers(0, TABLES), st.integers(1, 2))
+
 
 def draw(seed: int, count: int, largest_table: int = TABLES - 1) -> tuple[np.ndarray, np.ndarray]:
     """Symbols drawn from the distributions that code them."""
@@ -29,37 +31,37 @@ def draw(seed: int, count: int, largest_table: int = TABLES - 1) -> tuple[np.nda
     return tables, np.rint(rng.normal(size=count) * scales).astype(np.int32)
 
 
-def encode(tables: np.ndarray, symbols: np.ndarray, packed: int = 0) -> tuple[bytes, np.ndarray]:
-    encoder = SymbolEncoder(packed)
+def encode(tables: np.ndarray, symbols: np.ndarray, packing: Packing = SINGLY) -> tuple[bytes, np.ndarray]:
+    encoder = SymbolEncoder(packing)
     known = encoder.code(tables, symbols)
     return encoder.finish(), known
 
 
-def count_bits(tables: np.ndarray, symbols: np.ndarray, packed: int = 0) -> float:
-    counter = BitCounter(packed)
+def count_bits(tables: np.ndarray, symbols: np.ndarray, packing: Packing = SINGLY) -> float:
+    counter = BitCounter(packing)
     counter.code(tables, symbols)
     return counter.bits
 
 
 @settings(deadline=None, max_examples=60)
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 3000), packed=st.integers(0, TABLES))
-def test_decoder_returns_what_the_encoder_was_given(seed: int, count: int, packed: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 3000), packing=PACKINGS)
+def test_decoder_returns_what_the_encoder_was_given(seed: int, count: int, packing: Packing) -> None:
     tables, symbols = draw(seed, count)
-    payload, known = encode(tables, symbols, packed)
-    assert np.array_equal(SymbolDecoder(payload, packed).code(tables, None), known)
+    payload, known = encode(tables, symbols, packing)
+    assert np.array_equal(SymbolDecoder(payload, packing).code(tables, None), known)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     data=st.lists(st.tuples(st.integers(0, TABLES - 1), st.integers(-LARGEST_SYMBOL, LARGEST_SYMBOL)), max_size=60),
     one_table=st.booleans(),
-    packed=st.integers(0, TABLES),
+    packing=PACKINGS,
 )
-def test_improbable_symbols_survive_too(data: list[tuple[int, int]], one_table: bool, packed: int) -> None:
+def test_improbable_symbols_survive_too(data: list[tuple[int, int]], one_table: bool, packing: Packing) -> None:
     tables = np.array([7 if one_table else table for table, _ in data], np.uint8)
     symbols = np.array([symbol for _, symbol in data], np.int32)
-    payload, known = encode(tables, symbols, packed)
-    assert np.array_equal(SymbolDecoder(payload, packed).code(tables, None), known)
+    payload, known = encode(tables, symbols, packing)
+    assert np.array_equal(SymbolDecoder(payload, packing).code(tables, None), known)
     assert np.array_equal(known, np.where(tables < FIRST_CODED_TABLE, 0, symbols))
 
 
@@ -78,23 +80,26 @@ def test_large_payload_is_within_half_a_percent_and_four_bytes() -> None:
     assert bits / 8 - 1 <= len(payload) <= bits / 8 * 1.005 + 4
 
 
-def test_quads_lose_less_than_single_symbols() -> None:
+@pytest.mark.parametrize("packing", [Packing(13, 1), Packing(19, 2)])
+def test_quads_lose_less_than_single_symbols(packing: Packing) -> None:
     rng = np.random.default_rng(3)
-    tables = rng.integers(FIRST_CODED_TABLE, 13, 100_000).astype(np.uint8)
+    tables = rng.integers(FIRST_CODED_TABLE, packing.tables, 100_000).astype(np.uint8)
     symbols = np.rint(rng.normal(size=100_000) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.int32)
-    singly, packed = (len(encode(tables, symbols, n)[0]) - count_bits(tables, symbols, n) / 8 for n in (0, 13))
-    assert packed < 1.2 < singly
-    assert count_bits(tables, symbols, 13) == pytest.approx(count_bits(tables, symbols), rel=0.002)
+    lost = [len(encode(tables, symbols, p)[0]) - count_bits(tables, symbols, p) / 8 for p in (SINGLY, packing)]
+    assert lost[1] < 1.2 < lost[0]
+    assert count_bits(tables, symbols, packing) == pytest.approx(count_bits(tables, symbols), rel=0.002)
 
 
-def test_quads_have_every_combination_in_order() -> None:
-    symbols = np.array(list(itertools.product((-1, 0, 1), repeat=4)), np.int32)
-    codes, plain = pack(symbols.ravel())
-    assert codes.tolist() == list(range(ESCAPE))
+@pytest.mark.parametrize("reach", [1, 2])
+def test_quads_have_every_combination_in_order(reach: int) -> None:
+    packing = Packing(TABLES, reach)
+    symbols = np.array(list(itertools.product(range(-reach, reach + 1), repeat=4)), np.int32)
+    codes, plain = packing.pack(symbols.ravel())
+    assert codes.tolist() == list(range(packing.escape))
     assert plain.size == 0
-    assert pack(np.array([0, 0, 2, 0, 5, 6], np.int32))[0].tolist() == [ESCAPE]
-    for table in range(TABLES):
-        chosen = quad_frequencies(table)
+    assert packing.pack(np.array([0, 0, reach + 1, 0, 5, 6], np.int32))[0].tolist() == [packing.escape]
+    for table in range(FIRST_CODED_TABLE, TABLES):
+        chosen = quad_frequencies(table, reach)
         assert chosen.sum() == TOTAL
         assert chosen.min() >= 1
 

@@ -57,8 +57,9 @@ def tables(data: bytes) -> list[list[int]]:
 class Decoder:
     """Range coder."""
 
-    def __init__(self, payload: bytes, frequencies: list[list[int]], packed_tables: int = 0):
-        self.payload, self.frequencies, self.packed_tables = payload, frequencies, packed_tables
+    def __init__(self, payload: bytes, frequencies: list[list[int]], packed_tables: int = 0, reach: int = 1):
+        self.payload, self.frequencies = payload, frequencies
+        self.packed_tables, self.reach = packed_tables, reach
         self.lower, self.width, self.point, self.position = 0, 2**64 - 1, 0, 0
         for _ in range(2):
             self.point = self.point << 32 | self.word()
@@ -94,24 +95,24 @@ class Decoder:
         for k in range(4, 64):
             run = [i for i in range(len(t)) if t[i] == k]
             if k < self.packed_tables:
-                row = quads(self.frequencies[k])
+                row, b = quads(self.frequencies[k], self.reach), 2 * self.reach + 1
                 codes = [self.column(row) for _ in range(len(run) // 4)]
                 for j, code in enumerate(codes):
-                    if code < 81:
-                        for i, place in zip(run[4 * j : 4 * j + 4], (27, 9, 3, 1), strict=True):
-                            symbols[i] = code // place % 3 - 1
-                escaped = [i for j, code in enumerate(codes) if code == 81 for i in run[4 * j : 4 * j + 4]]
+                    if code < b**4:
+                        for i, place in zip(run[4 * j : 4 * j + 4], (b**3, b**2, b, 1), strict=True):
+                            symbols[i] = code // place % b - self.reach
+                escaped = [i for j, code in enumerate(codes) if code == b**4 for i in run[4 * j : 4 * j + 4]]
                 run = escaped + run[len(codes) * 4 :]
             for i in run:
                 symbols[i] = self.symbol(k)
         return symbols
 
 
-def quads(row: list[int]) -> list[int]:
+def quads(row: list[int], reach: int) -> list[int]:
     """Frequencies of the codes of quads."""
-    f = row[254:257]
-    g = [max(1, (f[c // 27] * f[c // 9 % 3] * f[c // 3 % 3] * f[c % 3]) >> 72) for c in range(81)] + [4096]
-    g[40] += 2**24 - sum(g)
+    f, b = row[255 - reach : 256 + reach], 2 * reach + 1
+    g = [max(1, (f[c // b**3] * f[c // b**2 % b] * f[c // b % b] * f[c % b]) >> 72) for c in range(b**4)] + [4096]
+    g[b**4 // 2] += 2**24 - sum(g)
     return g
 
 

@@ -13,6 +13,7 @@ from lcx_kaitai import Lcx
 
 from latentcodec import errors
 from latentcodec.coding import fixedpoint, tables
+from latentcodec.coding.packing import Packing
 from latentcodec.coding.rangecoder import RangeReader
 from latentcodec.coding.symbols import SymbolEncoder
 from latentcodec.container import file as container
@@ -65,13 +66,13 @@ def random_group(rng, count, spread):
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 30.0])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 150])
-@pytest.mark.parametrize("packed", [0, 13, 40])
-def test_second_range_decoder(frequencies, count, spread, packed):
+@pytest.mark.parametrize("packing", [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1)])
+def test_second_range_decoder(frequencies, count, spread, packing):
     rng = np.random.default_rng(count)
     groups = [random_group(rng, count, spread) for _ in range(3)]
-    encoder = SymbolEncoder(packed)
+    encoder = SymbolEncoder(packing)
     known = [encoder.code(t, symbols).tolist() for t, symbols in groups]
-    decoder = second.Decoder(encoder.finish(), frequencies, packed)
+    decoder = second.Decoder(encoder.finish(), frequencies, packing.tables, packing.reach)
     assert [decoder.group(t.tolist()) for t, _ in groups] == known
 
 
@@ -141,17 +142,18 @@ def test_quarters():
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-@pytest.mark.parametrize("name", ["dissected", "one-pixel", "chunks", "quads"])
+@pytest.mark.parametrize("name", ["dissected", "one-pixel", "chunks", "quads", "reach"])
 def test_golden_files_decode_by_the_documents_alone(frequencies, name):
     data = (GOLDEN / f"{name}.lcx").read_bytes()
     file = container.read(data)
     kaitai = Lcx.from_bytes(data)
     assert (kaitai.payload, kaitai.rate, kaitai.weights) == (file.payload, file.rate, file.weights)
     weights = store.read_weights(tiny.weights_of(file.weights))
-    tensors, packed = weights.tensors, json.loads(weights.metadata["config"]).get("packed_tables", 0)
+    tensors, config = weights.tensors, json.loads(weights.metadata["config"])
     lists = {k.removeprefix("integer."): v.tolist() for k, v in tensors.items() if k.startswith("integer.")}
     shape = -(-file.height // 64), -(-file.width // 64)
-    z, y = second.StableCodecLatents(lists, file.rate).decode(second.Decoder(file.payload, frequencies, packed), *shape)
+    decoder = second.Decoder(file.payload, frequencies, config.get("packed_tables", 0), config.get("packed_reach", 1))
+    z, y = second.StableCodecLatents(lists, file.rate).decode(decoder, *shape)
     assert second.digest(z, y) == file.symbols
     exact = np.array(z, "<i4").tobytes() + np.array(y, "<i8").tobytes()
     assert hashlib.sha256(exact).hexdigest() == json.loads((GOLDEN / "golden.json").read_text())[name]

@@ -32,6 +32,7 @@ CASES: dict[str, tuple[tuple[int, int], int, tuple[Chunk, ...], Path]] = {
     "highest-rate": ((96, 128), 255, (), tiny.GOLDEN_WEIGHTS),
     "chunks": ((33, 65), 90, CHUNKS, tiny.GOLDEN_WEIGHTS),
     "quads": ((150, 100), 30, (), tiny.QUADS_WEIGHTS),
+    "reach": ((150, 100), 140, (), tiny.REACH_WEIGHTS),
 }
 
 

@@ -17,5 +17,5 @@ def symbols_digest(weights: Path, file: LcodecFile) -> str:
     tensors, config = read.tensors, StableCodecConfig.from_json(read.metadata["config"])
     arrays = {k.removeprefix(INTEGER_PREFIX): v.numpy() for k, v in tensors.items() if k.startswith(INTEGER_PREFIX)}
     shape = -(-file.height // Z_STRIDE), -(-file.width // Z_STRIDE)
-    latents = IntegerEntropy(arrays).code(SymbolDecoder(file.payload, config.packed_tables), file.rate, shape)
+    latents = IntegerEntropy(arrays).code(SymbolDecoder(file.payload, config.packing), file.rate, shape)
     return hashlib.sha256(latents.z.astype("<i4").tobytes() + latents.y.astype("<i8").tobytes()).hexdigest()

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
 
@@ -15,7 +16,8 @@ class StableCodecConfig:
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
     little time but most of the parameters, and the weights have to fit in the package. `rate_range`: bits per pixel
     of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
-    a search for a budget starts from it. `packed_tables`: symbols of the tables below it are coded in quads.
+    a search for a budget starts from it. `packed_tables`,
+    `packed_reach`: symbols of the tables below the one are coded in quads, if they are no larger than the other.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -27,7 +29,13 @@ class StableCodecConfig:
     embedding: int = 64
     alpha_bar: float = 0.5
     rate_range: tuple[float, float] = (0.005, 0.6)
-    packed_tables: int = 13
+    packed_tables: int = 19
+    packed_reach: int = 2
+
+    @property
+    def packing(self) -> Packing:
+        """Which symbols are coded in quads."""
+        return Packing(self.packed_tables, self.packed_reach)
 
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
@@ -52,4 +60,4 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 Z_STRIDE = 64
 # What the keys mean where a weights file is older than they are.
 BEFORE_SHORTCUT: dict[str, Any] = {"shortcut": False}
-BEFORE_PACKING: dict[str, Any] = {"packed_tables": 0}
+BEFORE_PACKING: dict[str, Any] = {"packed_tables": 0, "packed_reach": 1}
