@@ -14,13 +14,14 @@ from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.weights import store
 
 CONFIG = StableCodecConfig(
-    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8), shortcut=False),
+    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8), shortcut=False, noise_planes=0),
     widths=(8, 8, 16),
     y_channels=16,
     z_channels=4,
     hyper_width=12,
     context_width=12,
     embedding=8,
+    noise_planes=0,
     packed_tables=0,
 )
 # As in the shipped model: a linear shortcut in the autoencoder, narrow symbols coded in quads.

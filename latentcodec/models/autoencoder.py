@@ -17,17 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.models.blocks.convs import SMALL, Down, ResBlock, Stack, Up, conv
+from latentcodec.models.blocks.noise import noise_input
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Widths and depths at strides 2, 4 and 8; `shortcut`: the linear transform beside the networks."""
+    """Widths and depths at strides 2, 4 and 8; `shortcut`: the linear transform beside the networks.
+
+    noise_planes: of known noise into the first block of the decoder at every stride.
+    """
 
     latent_channels: int = 32
     widths: tuple[int, int, int] = (48, 96, 192)
     encoder_depths: tuple[int, int, int] = (1, 1, 2)
     decoder_depths: tuple[int, int, int] = (1, 2, 2)
     shortcut: bool = True
+    noise_planes: int = 4
 
 
 STRIDE = 8
@@ -35,8 +40,8 @@ BLOCK_VALUES = 3 * STRIDE * STRIDE
 PIXEL_GAIN = 4  # pixels minus 0.5, times this, are what the networks see
 
 
-def _blocks(width: int, depth: int) -> list[nn.Module]:
-    return [ResBlock(width) for _ in range(depth)]
+def _blocks(width: int, depth: int, noise: nn.Module | None = None) -> list[nn.Module]:
+    return [ResBlock(width, noise=None if number else noise) for number in range(depth)]
 
 
 class Encoder(Stack):
@@ -68,13 +73,14 @@ class Decoder(Stack):
     def __init__(self, config: AutoencoderConfig):
         w2, w4, w8 = config.widths
         d2, d4, d8 = config.decoder_depths
+        planes = config.noise_planes
         super().__init__(
             conv(config.latent_channels, w8),
-            *_blocks(w8, d8),
+            *_blocks(w8, d8, noise_input(planes, w8, seed=3)),
             Up(w8, w4),
-            *_blocks(w4, d4),
+            *_blocks(w4, d4, noise_input(planes, w4, seed=4)),
             Up(w4, w2),
-            *_blocks(w2, d2),
+            *_blocks(w2, d2, noise_input(planes, w2, seed=5)),
             conv(w2, 12, gain=SMALL),
         )
         self.shortcut = conv(config.latent_channels, BLOCK_VALUES, kernel=1) if config.shortcut else None

@@ -9,6 +9,7 @@ import math
 from torch import Tensor, nn
 
 from latentcodec.models.blocks.convs import Down, ResBlock, Up, conv, narrow
+from latentcodec.models.blocks.noise import noise_input
 
 
 def one_step_x0(noisy: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
@@ -17,12 +18,15 @@ def one_step_x0(noisy: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
 
 
 class MiniUNet(nn.Module):
-    """Features F [B, w8, h, w] and rate embedding [B, E] -> predicted noise [B, C, h, w]; three scales, skip sums."""
+    """Features F [B, w8, h, w] and rate embedding [B, E] -> predicted noise [B, C, h, w]; three scales, skip sums.
 
-    def __init__(self, widths: tuple[int, int, int], latent_channels: int, embedding: int):
+    noise_planes: of known noise at its first and last block, from which it paints texture.
+    """
+
+    def __init__(self, widths: tuple[int, int, int], latent_channels: int, embedding: int, noise_planes: int = 0):
         super().__init__()
         w8, w16, w32 = widths
-        self.in8 = ResBlock(w8, embedding)
+        self.in8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=1))
         self.down16 = Down(w8, w16)
         self.in16 = narrow(w16, embedding)
         self.down32 = Down(w16, w32)
@@ -31,7 +35,7 @@ class MiniUNet(nn.Module):
         self.up16 = Up(w32, w16)
         self.out16 = narrow(w16, embedding)
         self.up8 = Up(w16, w8)
-        self.out8 = ResBlock(w8, embedding)
+        self.out8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=2))
         self.head = conv(w8, latent_channels, gain=0.1)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:

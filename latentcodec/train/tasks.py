@@ -79,7 +79,9 @@ class StableCodecTask:
             raise InputError("this stage starts from the weights of another one")
         if any(name.startswith("codec.") for name in weights):
             codec = {k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")}
-            self.codec.load_state_dict(codec)
+            added = self.codec.load_state_dict(codec, strict=False)
+            if added.unexpected_keys or not all(".noise." in name for name in added.missing_keys):
+                raise InputError("the weights to start from do not fit this model")
             if "control.log_weight" in weights:
                 self.control.log_weight.copy_(weights["control.log_weight"])
         else:

@@ -22,6 +22,12 @@ TENSORS = {
     "residual": {"conv1.weight": "hi33", "conv1.bias": "h", "conv2.weight": "oh33", "conv2.bias": "o"},
 }
 TENSORS["modulated"] = TENSORS["residual"] | {"modulation.linear.weight": "HE", "modulation.linear.bias": "H"}
+for kind in ("residual", "modulated"):
+    TENSORS[f"noisy {kind}"] = TENSORS[kind] | {"noise.mix.weight": "hp11", "noise.mix.bias": "h"}
+NOISE = {
+    name: (int(planes), int(seed))
+    for name, planes, seed in table_after("stablecodec.md", "noisy layer | planes | seed")
+}
 ENCODER = ("vae.encoder.", "auxiliary_encoder.", "analysis.", "entropy.")
 
 
@@ -36,6 +42,7 @@ def documented_shapes():
             "h": h,
             "H": 2 * h,
             "E": 64,
+            "p": NOISE[name][0] if name in NOISE else 0,
             "3": 3,
             "1": 1,
         }
@@ -71,6 +78,18 @@ def test_sizes_equal_the_default_configuration():
         assert size == (", ".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
+def noise(planes, height, width, seed):
+    def plane(p, i, j):
+        a = (0x9E3779B1 * i + 0x85EBCA77 * j + 0xC2B2AE3D * p + 0x27D4EB2F * seed) % 2**32
+        a = (a ^ (a >> 15)) * 0x2C1B3C6D % 2**32
+        a = (a ^ (a >> 12)) * 0x297A2D39 % 2**32
+        a = a ^ (a >> 15)
+        return ((a >> 8) / 2**23 - 1) * math.sqrt(3)
+
+    values = [[[plane(p, i, j) for j in range(width)] for i in range(height)] for p in range(planes)]
+    return torch.tensor(values, dtype=torch.float64)
+
+
 class Picture:
     """From y^ to pixels, with the formulas and layer tables of the document."""
 
@@ -98,7 +117,10 @@ class Picture:
         if kind == "up":
             return F.pixel_shuffle(self.conv(f"{name}.conv", x), 2)
         hidden = self.conv(f"{name}.conv1", x)
-        if kind == "modulated":
+        if kind.startswith("noisy"):
+            planes = self.tensors[f"{name}.noise.mix.weight"].shape[1]
+            hidden = hidden + self.conv(f"{name}.noise.mix", noise(planes, *x.shape[1:], NOISE[name][1]))
+        if kind.endswith("modulated"):
             v = self.linear(f"{name}.modulation.linear", self.e)[:, None, None]
             half = len(v) // 2
             hidden = hidden * (1 + v[:half]) + v[half:]
@@ -138,10 +160,10 @@ class Picture:
 
 def test_formulas_give_the_pixels_of_the_model():
     torch.manual_seed(0)
-    inner = AutoencoderConfig(latent_channels=3, widths=(4, 6, 8))
+    inner = AutoencoderConfig(latent_channels=3, widths=(4, 6, 8), noise_planes=3)
     config = StableCodecConfig(
         autoencoder=inner, widths=(8, 6, 10), y_channels=8, z_channels=2, hyper_width=4, context_width=4, embedding=5,
-        alpha_bar=0.7,
+        noise_planes=2, alpha_bar=0.7,
     )  # fmt: skip
     codec = StableCodec(config).double().eval()
     with torch.no_grad():

@@ -41,7 +41,7 @@ PICTURE = dataclasses.replace(
     name="picture",
     task="stablecodec",
     start="vae",
-    loss=LossWeights(mse=10.0, vgg=0.1, latent=0.1, adversarial=0.01),
+    loss=LossWeights(mse=10.0, vgg=0.1, texture=0.1, latent=0.1, adversarial=0.01),
 )
 
 

@@ -39,17 +39,23 @@ class Modulation(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """x + conv(relu(modulate(conv(x)))); `embedding` = 0 builds it without rate conditioning."""
+    """x + conv(relu(modulate(conv(x)))); `embedding` = 0 builds it without rate conditioning.
 
-    def __init__(self, channels: int, embedding: int = 0, hidden: int = 0):
+    noise: what is added after the first convolution, if anything (blocks/noise.py).
+    """
+
+    def __init__(self, channels: int, embedding: int = 0, hidden: int = 0, noise: nn.Module | None = None):
         super().__init__()
         hidden = hidden or channels
         self.conv1 = conv(channels, hidden, gain=math.sqrt(2))
+        self.noise = noise
         self.modulation = Modulation(embedding, hidden) if embedding else None
         self.conv2 = conv(hidden, channels, gain=RESIDUAL_GAIN)
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         hidden = self.conv1(x)
+        if self.noise is not None:
+            hidden = self.noise(hidden)
         if self.modulation is not None and embedding is not None:
             hidden = self.modulation(hidden, embedding)
         return x + self.conv2(F.relu(hidden))

@@ -14,7 +14,8 @@ class StableCodecConfig:
     """`widths` are the channels of features at strides 8, 16 and 32; latents y have stride 32, hyper-latents z 64.
 
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
-    little time but most of the parameters, and the weights have to fit in the package. `rate_range`: bits per pixel
+    little time but most of the parameters, and the weights have to fit in the package. `noise_planes`: of known noise
+    into the denoiser. `rate_range`: bits per pixel
     of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
     a search for a budget starts from it. `packed_tables`,
     `packed_reach`: symbols of the tables below the one are coded in quads, if they are no larger than the other.
@@ -27,6 +28,7 @@ class StableCodecConfig:
     hyper_width: int = 192
     context_width: int = 192
     embedding: int = 64
+    noise_planes: int = 16
     alpha_bar: float = 0.5
     rate_range: tuple[float, float] = (0.005, 0.6)
     packed_tables: int = 19
@@ -46,8 +48,8 @@ class StableCodecConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            inner = AutoencoderConfig(**(BEFORE_SHORTCUT | _with_tuples(values.pop("autoencoder"))))
-            return cls(autoencoder=inner, **(BEFORE_PACKING | _with_tuples(values)))
+            inner = AutoencoderConfig(**(EARLIER_AUTOENCODER | _with_tuples(values.pop("autoencoder"))))
+            return cls(autoencoder=inner, **(EARLIER | _with_tuples(values)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
 
@@ -59,5 +61,5 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 Z_STRIDE = 64
 # What the keys mean where a weights file is older than they are.
-BEFORE_SHORTCUT: dict[str, Any] = {"shortcut": False}
-BEFORE_PACKING: dict[str, Any] = {"packed_tables": 0, "packed_reach": 1}
+EARLIER_AUTOENCODER: dict[str, Any] = {"shortcut": False, "noise_planes": 0}
+EARLIER: dict[str, Any] = {"packed_tables": 0, "packed_reach": 1, "noise_planes": 0}

@@ -37,7 +37,7 @@ class StableCodec(nn.Module):
         self.entropy = EntropyModel(config)
         self.synthesis = Synthesis(config)
         self.auxiliary_decoder = AuxiliaryDecoder(config)
-        self.unet = MiniUNet(config.widths, config.autoencoder.latent_channels, config.embedding)
+        self.unet = MiniUNet(config.widths, config.autoencoder.latent_channels, config.embedding, config.noise_planes)
 
     def prepare(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] -> VAE latents and auxiliary features: the part of the analysis that no rate changes."""
