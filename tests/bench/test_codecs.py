@@ -42,6 +42,17 @@ def test_search_finds_the_richest_setting_that_fits() -> None:
     assert len(data) <= 3000 < len(codec.encode(PIXELS, setting + 1))
 
 
+def test_trials_are_remembered_for_one_picture() -> None:
+    codec = classical.Remembering(classical.ENCODERS["jpeg"]())
+    first = codec.encode(PIXELS, 30)
+    assert codec.saved_seconds == 0
+    assert codec.encode(PIXELS, 30) is first
+    assert codec.saved_seconds > 0
+    other = PIXELS[::-1].copy()
+    assert codec.encode(other, 30) != first
+    assert codec.decode(codec.encode(PIXELS, 30)).shape == PIXELS.shape
+
+
 def test_quality_is_a_position_among_the_settings() -> None:
     codec = codec_named("jpeg")
     assert [codec.encode(PIXELS, Quality(q)).setting for q in (0, 50, 100)] == ["1", "48", "95"]
