@@ -11,12 +11,16 @@ from pathlib import Path
 import click
 
 from latentcodec import __version__
+from latentcodec.bench.markdown import tables
+from latentcodec.bench.peers import BUILT_IN
+from latentcodec.bench.report import prepare
 from latentcodec.bench.results import read_tsv
 from latentcodec.bench.summary import summary
 from latentcodec.cli.main import cli
 from latentcodec.container import file as container
 from latentcodec.container.fields import BitField
 from latentcodec.container.header import HEADER, HEADER_BYTES
+from latentcodec.pipelines.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = ROOT / "docs" / "cli.md"
@@ -24,6 +28,7 @@ CONTAINER_PAGE = ROOT / "formats" / "container.md"
 DISSECTED = ROOT / "tests" / "golden" / "dissected.lcx"
 RESULTS_PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "docs" / "results" / __version__
+ANCHOR = "avif/2"
 START, END = "<!-- dissection -->", "<!-- end of dissection -->"
 RESULTS_START, RESULTS_END = "<!-- results -->", "<!-- end of results -->"
 
@@ -79,10 +84,12 @@ def results_page() -> str:
     """Tables of the committed measurements between the hand-written parts."""
     before, rest = RESULTS_PAGE.read_text().split(RESULTS_START)
     after = rest.split(RESULTS_END)[1]
-    tables = []
-    for path in sorted(RESULTS.glob("*.tsv")):
-        tables += [f"### {path.stem}", "", *summary(read_tsv(path)), ""]
-    return f"{before}{RESULTS_START}\n\n" + "\n".join(tables) + f"\n{RESULTS_END}{after}"
+    rows = read_tsv(RESULTS / "kodak.tsv")
+    ours = [row for row in rows if row.codec in [method.name for method in METHODS]]
+    report = prepare(rows, ANCHOR, BUILT_IN)
+    plots = (RESULTS / "plots").relative_to(RESULTS_PAGE.parent).as_posix()
+    parts = ["### Budgets", "\n".join(summary(ours)), tables(report, plots).strip()]
+    return before + "\n\n".join([RESULTS_START, *parts, RESULTS_END]) + after
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ class Stage:
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
+    decoder_only: bool = False  # train what turns y^ into pixels; what is in a file stays as it is
 
 
 STAGES = {
@@ -61,6 +62,19 @@ STAGES = {
             decay=0.65,
             loss=LossWeights(l1=0.5, mse=6.0, lpips_alex=1.0, vgg=0.8, latent=0.01, adversarial=0.1),
             rate_weights=(100.0, 0.05),
+        ),
+        Stage(
+            name="texture",
+            task="stablecodec",
+            start="realism",
+            steps=2700,
+            batch=8,
+            crop=192,
+            learning_rate=6e-4,
+            decay=0.65,
+            loss=LossWeights(l1=0.5, mse=7.0, lpips_alex=0.6, vgg=0.6, texture=0.8, latent=0.01, adversarial=0.15),
+            rate_weights=(160.0, 0.05),
+            decoder_only=True,
         ),
     )
 }

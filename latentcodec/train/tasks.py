@@ -23,6 +23,7 @@ LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
 GAIN_BATCHES = 3
 BALANCE = -0.25
+ENCODER_SIDE = ("auxiliary_encoder", "analysis", "entropy", "embedding", "log_gain")
 
 
 class VaeTask:
@@ -54,7 +55,7 @@ class VaeTask:
 
 
 class StableCodecTask:
-    """The whole codec, end to end; the VAE encoder stays frozen."""
+    """The whole codec, end to end, or its decoder alone; the VAE encoder stays frozen."""
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.stage = stage
@@ -63,6 +64,9 @@ class StableCodecTask:
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
         self.codec.vae.encoder.requires_grad_(False)
+        if stage.decoder_only:
+            for name in ENCODER_SIDE:
+                getattr(self.codec, name).requires_grad_(False)
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = None
         if stage.loss.adversarial:
@@ -104,16 +108,9 @@ class StableCodecTask:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
         with autocast(self.device):
-            latents, features = self.codec.prepare(pixels)
-            y = self.codec.analyse(latents, features, rate)
-            # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
-            # lambda as the transforms are, it would hardly learn the high ones.
-            weight, share = self.control.weight(rate), 1 / self._target(rate)
-            with torch.autocast(self.device.type, enabled=False):
-                coded, bits = self.codec.entropy(_scale_gradient(y.float(), weight ** (1 + BALANCE) / share), rate)
-            decoded = y + (coded - y).detach()
+            with torch.set_grad_enabled(not self.stage.decoder_only):
+                latents, decoded, bpp = self._code(pixels, rate)
             restored = self.codec.synthesise_latents(decoded, rate)
-            bpp = bits / (pixels.shape[2] * pixels.shape[3])
             error = latent_mse(restored, latents)
             total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
             output = self.codec.vae.decode(restored).float()
@@ -125,10 +122,24 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
-        figures |= self.control.update(rate, bpp.detach(), self._target(rate))
         # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
         # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
-        return (total * weight**BALANCE + share * bpp).mean() + adversary_loss, figures
+        loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
+        if not self.stage.decoder_only:
+            figures |= self.control.update(rate, bpp.detach(), self._target(rate))
+            loss = loss + (bpp / self._target(rate)).mean()
+        return loss, figures
+
+    def _code(self, pixels: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> VAE latents, y^ with the gradient of y, bits per pixel [B]."""
+        latents, features = self.codec.prepare(pixels)
+        y = self.codec.analyse(latents, features, rate)
+        # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
+        # lambda as the transforms are, it would hardly learn the high ones.
+        scale = self.control.weight(rate) ** (1 + BALANCE) * self._target(rate)
+        with torch.autocast(self.device.type, enabled=False):
+            coded, bits = self.codec.entropy(_scale_gradient(y.float(), scale), rate)
+        return latents, y + (coded - y).detach(), bits / (pixels.shape[2] * pixels.shape[3])
 
 
 class _ScaleGradient(torch.autograd.Function):

@@ -21,9 +21,10 @@ from latentcodec.train import objective
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Trainer, learning_rate, load_average
+from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
-from latentcodec.train.tasks import StableCodecTask, VaeTask, _scale_gradient
+from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask, _scale_gradient
 from latentcodec.weights import store
 from tests import tiny
 
@@ -101,6 +102,33 @@ def test_whole_chain_trains_and_its_export_codes_pictures(
     encoded = pipeline.encode(pixels, Quality(90))
     decoded = pipeline.decode(encoded, (150, 120))
     assert np.abs(decoded.astype(int) - pixels).mean() < np.abs(pixels.mean((0, 1)) - pixels).mean()
+
+
+def test_a_decoder_is_trained_alone(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
+    monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
+    stage = dataclasses.replace(PICTURE, steps=2, decoder_only=True)
+    task = StableCodecTask(stage, CPU, CONFIG)
+    trainer = Trainer(stage, task, tmp_path, CPU)
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    trainer.run(batches(photos))
+    changed = {
+        name.split(".")[1] for name, value in task.model.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert {"synthesis", "auxiliary_decoder", "unet", "vae"} <= changed
+    assert not changed & {*ENCODER_SIDE, "log_weight"}
+    assert torch.equal(task.codec.vae.encoder.layers[0].weight, before["codec.vae.encoder.layers.0.weight"])
+
+
+def test_texture_is_the_amount_of_detail_wherever_it_is() -> None:
+    torch.manual_seed(0)
+    features = [torch.rand(2, 8, 16, 16), torch.rand(2, 4, 8, 8)]
+    moved = [f.roll((3, 5), (2, 3)) for f in features]
+    blurred = [f.mean((2, 3), keepdim=True).expand_as(f) for f in features]
+    assert texture_distance(features, features).tolist() == [0, 0]
+    assert texture_distance(moved, features).max() < 1e-6
+    assert texture_distance(blurred, features).min() > 0.05
+    assert texture_distance([f * 2 for f in features], features).max() <= 1
 
 
 def test_autoencoder_starts_as_a_linear_transform(photos: Path) -> None:
