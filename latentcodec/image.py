@@ -34,6 +34,12 @@ _ORIENTATION = 0x0112
 # A TIFF's own directory describes its layout; only these of its tags describe the picture.
 _DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 
+# What folders are searched for. JPEG XL and HEIC can be read once a plugin of Pillow is loaded.
+SUFFIXES = frozenset(
+    {".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".avif"}
+    | {".jp2", ".j2k", ".jxl", ".heic", ".heif"}
+)
+
 # Sides are limited here, not Pillow's number of pixels: 16384 x 16384 is allowed.
 Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
 
@@ -267,6 +273,15 @@ def decode_plane(data: bytes, size: tuple[int, int]) -> Pixels:
             return np.asarray(image.convert("RGB").getchannel("G"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CorruptError(f"the alpha plane cannot be read: {error}") from error
+
+
+def kind_of(data: bytes) -> str:
+    """Pillow's name of the format of an image file: "JPEG", "WEBP". Raises InputError for other bytes."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.format or ""
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError("not an image file that Pillow can read") from error
 
 
 def without_metadata(picture: Picture) -> Picture:

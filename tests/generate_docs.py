@@ -28,7 +28,7 @@ CONTAINER_PAGE = ROOT / "formats" / "container.md"
 DISSECTED = ROOT / "tests" / "golden" / "dissected.lcx"
 RESULTS_PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "docs" / "results" / __version__
-ANCHOR = "avif/2"
+ANCHOR = "avif"
 START, END = "<!-- dissection -->", "<!-- end of dissection -->"
 RESULTS_START, RESULTS_END = "<!-- results -->", "<!-- end of results -->"
 

@@ -7,11 +7,12 @@ opponent where the codec alone cannot get that small.
 To add a codec, write a class with these members and name it in `codec_named`.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from latentcodec import __version__
-from latentcodec.api import decode, encode_picture
+from latentcodec.api import decode, encode_picture, inspect
 from latentcodec.bench import classical
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
@@ -62,7 +63,8 @@ class Learned:
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
         result = encode_picture(pixels, target, method=self.name, device=self._device)
-        return Coded(result.data, overhead_bytes=len(result.data) - result.information_bits / 8)
+        overhead = len(result.data) - result.information_bits / 8
+        return Coded(result.data, str(inspect(result.data).rate), overhead)
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
         return decode(data, device=self._device).pixels
@@ -78,13 +80,13 @@ class Classical:
         self.version = codec.version
         self._codec = classical.Remembering(codec)
         self._factor = factor
-        self._last: tuple[Pixels, Pixels] | None = None
+        self._last: tuple[Pixels, Pixels, float] | None = None  # a picture, the smaller one, seconds that it took
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
         """Faster for further targets of the same array, which must not be changed in between."""
         height, width = pixels.shape[:2]
-        small = self._smaller(pixels)
         self._codec.saved_seconds = 0.0
+        small = self._smaller(pixels)
         if isinstance(target, Quality):
             data, setting = classical.at_quality(self._codec, small, target.value)
         else:
@@ -92,10 +94,14 @@ class Classical:
         return Coded(data, f"{setting:g}", saved_seconds=self._codec.saved_seconds)
 
     def _smaller(self, pixels: Pixels) -> Pixels:
-        if self._last is None or self._last[0] is not pixels:
-            height, width = pixels.shape[:2]
-            self._last = pixels, resize(pixels, (-(-width // self._factor), -(-height // self._factor)))
-        return self._last[1]
+        if self._last is not None and self._last[0] is pixels:
+            self._codec.saved_seconds += self._last[2]
+            return self._last[1]
+        height, width = pixels.shape[:2]
+        started = time.perf_counter()
+        small = resize(pixels, (-(-width // self._factor), -(-height // self._factor)))
+        self._last = pixels, small, time.perf_counter() - started
+        return small
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
         return resize(self._codec.decode(data), size)

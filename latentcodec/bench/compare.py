@@ -8,13 +8,12 @@ from statistics import fmean
 from latentcodec.api import decode
 from latentcodec.bench.codecs import codec_named
 from latentcodec.errors import InputError, NotLcodecError
-from latentcodec.image import FORMATS, Pixels, read_picture, without_metadata, write_picture
+from latentcodec.image import SUFFIXES, Pixels, kind_of, read_picture, without_metadata, write_picture
 
-# Suffixes of lossy files, whose size says something; the value is the codec whose plugin of Pillow opens them.
-_LOSSY = {
-    ".jpg": "", ".jpeg": "", ".webp": "", ".avif": "", ".jp2": "", ".j2k": "", ".jxl": "jxl", ".heic": "heic",
-    ".heif": "heic",
-}  # fmt: skip
+# Formats of lossy files, whose size says something, as Pillow calls them.
+_LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000", "JXL", "HEIF"}
+# Suffixes of formats that a plugin of Pillow opens, and the codec that loads it.
+_PLUGINS = {".jxl": "jxl", ".heic": "heic", ".heif": "heic"}
 _LCODEC = ".lcx"
 
 
@@ -36,18 +35,30 @@ class Side:
 
 def open_side(name: str, data: bytes, device: str = "auto") -> Side:
     """Contents of an .lcx file, or of any picture that can be read -> Side. Raises LcodecError."""
-    suffix = Path(name).suffix.lower()
     try:
         picture, coded = decode(data, device=device), True
     except NotLcodecError:
-        coded = suffix in _LOSSY
-        if _LOSSY.get(suffix):
-            codec_named(_LOSSY[suffix])  # registers its plugin, or says what to install
+        coded = _kind(name, data) in _LOSSY
         picture = read_picture(data)
     if picture.icc is not None:  # metrics are defined for sRGB
         picture = read_picture(write_picture(without_metadata(picture), ".png"))
     notes = ("the alpha channel is not compared",) if picture.alpha is not None else ()
     return Side(name, picture.pixels, len(data) if coded else None, (*picture.notes, *notes))
+
+
+def _kind(name: str, data: bytes) -> str:
+    """Format of an image file, whatever it is called, after loading a plugin where it takes one."""
+    try:
+        return kind_of(data)
+    except InputError:
+        wanted = _PLUGINS.get(Path(name).suffix.lower())
+        for plugin in dict.fromkeys(_PLUGINS.values()):
+            try:
+                codec_named(plugin)
+            except InputError:
+                if plugin == wanted:
+                    raise  # says what to install
+        return kind_of(data)
 
 
 def pair_files(a: Path, b: Path) -> list[tuple[Path, Path]]:
@@ -68,7 +79,7 @@ def pair_files(a: Path, b: Path) -> list[tuple[Path, Path]]:
 def _by_stem(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in FORMATS.keys() | _LOSSY.keys() | {_LCODEC}:
+        if path.suffix.lower() in SUFFIXES | {_LCODEC}:
             if path.stem in found:
                 raise InputError(f"{found[path.stem]} and {path.name} are called the same but for their suffix")
             found[path.stem] = path

@@ -21,8 +21,6 @@ def published(rows: Sequence[Row], path: Path = BUILT_IN) -> tuple[Curve, ...]:
     Every curve keeps only the metrics whose definition is that of METRICS; one without any is left out. Raises
     InputError for a file of another layout.
     """
-    if not _are_kodak(rows):
-        return ()
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix.lower() == ".json" else tomllib.loads(text)
@@ -31,6 +29,8 @@ def published(rows: Sequence[Row], path: Path = BUILT_IN) -> tuple[Curve, ...]:
         raise InputError(f"{path}: a published codec has no {error}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} holds no published figures: {error}") from error
+    if not _are_kodak(rows):
+        return ()
     return tuple(curve for curve in curves if any(curve.has(metric) for metric in METRICS))
 
 

@@ -70,7 +70,7 @@ def _draw_curve(axes: "Axes", curve: Curve, metric: Metric, index: int) -> None:
         yerr=[value.margin or 0 for value in values],
         label=curve.name,
         color=colour,
-        marker=MARKERS[index % len(MARKERS)],
+        marker=MARKERS[(index + index // len(COLOURS)) % len(MARKERS)],
         markersize=6,
         markerfacecolor="white" if curve.source else colour,
         linestyle=(0, (5, 3)) if curve.source else "-",

@@ -9,11 +9,11 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from latentcodec.bench.peers import published
+from latentcodec.bench.peers import BUILT_IN, published
 from latentcodec.bench.pictures import Comparison
 from latentcodec.bench.results import Row
 from latentcodec.bench.statistics import (
@@ -60,6 +60,9 @@ def prepare(rows: Sequence[Row], anchor: str | None, peers: Path) -> Report:
     if not rows:
         raise InputError("the table has no rows")
     summary, others = summarise(rows), published(rows, peers)
+    if not others and peers != BUILT_IN:
+        gap = f"{peers.name}: nothing is drawn, because none of its figures has the table's images and our definitions"
+        summary = replace(summary, gaps=(*summary.gaps, gap))
     names = [curve.name for curve in summary.curves + others]
     if anchor is not None and anchor not in names:
         raise InputError(f"no curve of a codec called {anchor!r}; there is {', '.join(names) or 'none'}")
@@ -130,7 +133,8 @@ def _curve(curve: Curve) -> dict[str, Any]:
         }
         for point in curve.points
     ]
-    return {"name": curve.name, "source": curve.source, "points": points}
+    own = not curve.source and curve.name in [method.name for method in METHODS]
+    return {"name": curve.name, "source": curve.source, "own": own, "points": points}
 
 
 def _estimate(value: Estimate) -> list[float | None]:

@@ -70,6 +70,13 @@ def write_tsv(rows: Iterable[Row], path: Path) -> None:
 
 def read_tsv(path: Path) -> list[Row]:
     """Inverse of `write_tsv`. Raises InputError for a file that is no table of results."""
+    try:
+        return _read(path)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no table of results: it is not UTF-8") from error
+
+
+def _read(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file, delimiter="\t")
         missing = [name for name in ("image", "codec", "target", "bpp") if name not in (reader.fieldnames or ())]
@@ -77,6 +84,8 @@ def read_tsv(path: Path) -> list[Row]:
             raise InputError(f"{path} is no table of results: it has no column {missing[0]!r}")
         try:
             return [_from_record(record) for record in reader]
+        except UnicodeDecodeError:
+            raise
         except (ValueError, TypeError) as error:
             raise InputError(f"{path}: line {reader.line_num} cannot be read: {error}") from error
 
@@ -88,11 +97,7 @@ def read_tables(paths: Sequence[Path]) -> list[Row]:
     """
     rows: dict[tuple[str, str, str], Row] = {}
     for path in paths:
-        try:
-            table = read_tsv(path)
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is no table of results: it is not UTF-8") from error
-        for row in table:
+        for row in read_tsv(path):
             if row.key in rows:
                 raise InputError(f"{path}: a second row for {row.image}, {row.codec} at {row.target}")
             rows[row.key] = replace(row, decoded=_located(row.decoded, path) if row.decoded else "")

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from latentcodec import __version__
-from latentcodec.bench.codecs import Codec, Coded
+from latentcodec.bench.codecs import Codec
 from latentcodec.bench.memory import peak_since_reset, reset_peak
+from latentcodec.bench.pictures import ORIGINAL
 from latentcodec.bench.provenance import commit
 from latentcodec.bench.results import Row
 from latentcodec.bench.scorer import Scorer
-from latentcodec.errors import BudgetError
-from latentcodec.image import Picture, Pixels, read_picture, write_picture
+from latentcodec.errors import BudgetError, InputError
+from latentcodec.image import SUFFIXES, Picture, Pixels, read_picture, write_picture
 from latentcodec.rate import Quality, budget_bytes, parse_target
 
-SUFFIXES = {".png", ".ppm", ".tif", ".tiff", ".jpg", ".jpeg", ".webp", ".avif"}
 OUT_OF_REACH = "out of reach"
 
 
@@ -27,15 +27,19 @@ def list_pictures(folder: Path) -> list[Path]:
 
 @dataclass
 class Bench:
-    """What is measured. `known`: rows of an earlier run, which are kept where nothing has changed."""
+    """What is measured. `known`: rows of an earlier run, which are kept where nothing has changed.
+
+    unmeasured: (metric, reason) -> pictures, for those that `rows` has come to so far. machine: as rows name it.
+    """
 
     paths: Sequence[Path]
     codecs: Sequence[Codec]
     targets: Sequence[str]
     scorer: Scorer
-    device: str
+    machine: str
     keep: Path | None = None
     known: Sequence[Row] = field(default=())
+    unmeasured: dict[tuple[str, str], list[str]] = field(default_factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self.paths) * len(self.codecs) * len(self.targets)
@@ -45,17 +49,34 @@ class Bench:
         known = {row.key: row for row in self.known}
         warm: set[str] = set()
         for path in self.paths:
-            picture = None
+            picture = _opaque(path)
+            kept = False  # the original, beside what was decoded
             for codec in self.codecs:
                 for target in self.targets:
                     row = known.get((path.name, codec.name, target))
-                    if row is None or not _still_valid(row, codec):
-                        picture = picture or _opaque(read_picture(path))
+                    if row is None or not self._still_valid(row, picture, codec):
                         if codec.name not in warm:
-                            codec.decode(codec.encode(picture.pixels, Quality(0)).data, picture.size)
+                            pixels = picture.pixels.copy()  # a codec may remember the array that it saw last
+                            codec.decode(codec.encode(pixels, Quality(0)).data, picture.size)
                             warm.add(codec.name)
+                        if self.keep is not None and not kept:
+                            self._write(path, ORIGINAL, picture.pixels)
+                            kept = True
                         row = self._measure(path, picture, codec, target)
                     yield row
+
+    def _still_valid(self, row: Row, picture: Picture, codec: Codec) -> bool:
+        """Whether measuring again would give the same row: same picture and codec, and nothing is missing."""
+        if (row.codec_version, row.weights) != (codec.version, codec.weights):
+            return False
+        if (row.width, row.height) != picture.size:
+            return False
+        if row.setting == OUT_OF_REACH:
+            return True
+        if self.keep is not None and not (row.decoded and (self.keep.parent / row.decoded).exists()):
+            return False
+        wanted = self.scorer.measurable(min(picture.size))
+        return all(getattr(row, name) is not None for name in wanted)
 
     def _measure(self, path: Path, picture: Picture, codec: Codec, text: str) -> Row:
         target = parse_target(text)
@@ -70,14 +91,19 @@ class Bench:
         encoded = time.perf_counter()
         decoded = None if coded is None else codec.decode(coded.data, picture.size)
         finished = time.perf_counter()
+        peak = peak_since_reset()
         common: dict[str, Any] = {
             "image": path.name, "codec": codec.name, "target": text, "width": width, "height": height,
-            "budget_bytes": budget, "codec_version": codec.version, "weights": codec.weights, "device": self.device,
+            "budget_bytes": budget, "codec_version": codec.version, "weights": codec.weights, "device": self.machine,
             "lcodec_version": __version__, "commit": commit(),
         }  # fmt: skip
         if coded is None or decoded is None:
             return Row(**common, setting=OUT_OF_REACH)
         scores: dict[str, Any] = dict(self.scorer.score(picture.pixels, decoded))
+        for name, reason in self.scorer.reasons.items():
+            pictures = self.unmeasured.setdefault((name, reason), [])
+            if path.name not in pictures:
+                pictures.append(path.name)
         return Row(
             **common,
             setting=coded.setting,
@@ -87,28 +113,26 @@ class Bench:
             overhead_bytes=coded.overhead_bytes,
             encode_seconds=encoded - started + coded.saved_seconds,
             decode_seconds=finished - encoded,
-            peak_memory_mb=peak_since_reset(),
-            decoded=self._keep(path, picture.pixels, codec, text, coded, decoded),
+            peak_memory_mb=peak,
+            decoded=self._keep(path, codec, text, decoded),
             **scores,
         )
 
-    def _keep(self, path: Path, original: Pixels, codec: Codec, target: str, coded: Coded, decoded: Pixels) -> str:
-        """Store the decoded picture and the original for a report; returns the path relative to the folder's parent."""
-        if self.keep is None:
-            return ""
-        folder = self.keep / path.stem
+    def _keep(self, path: Path, codec: Codec, target: str, decoded: Pixels) -> str:
+        """Store the decoded picture for a report; returns its path relative to the folder's parent."""
+        return "" if self.keep is None else self._write(path, f"{codec.name.replace('/', '_')}-{target}.png", decoded)
+
+    def _write(self, path: Path, name: str, pixels: Pixels) -> str:
+        assert self.keep is not None
+        folder = self.keep / path.name
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "original.png").exists():
-            (folder / "original.png").write_bytes(write_picture(Picture(original), ".png"))
-        name = f"{codec.name.replace('/', '_')}-{target}.png"
-        (folder / name).write_bytes(write_picture(Picture(decoded), ".png"))
-        return f"{self.keep.name}/{path.stem}/{name}"
+        (folder / name).write_bytes(write_picture(Picture(pixels), ".png"))
+        return f"{self.keep.name}/{path.name}/{name}"
 
 
-def _still_valid(row: Row, codec: Codec) -> bool:
-    return (row.codec_version, row.weights) == (codec.version, codec.weights)
-
-
-def _opaque(picture: Picture) -> Picture:
+def _opaque(path: Path) -> Picture:
     """Only pixels are compared: a file's alpha, profile and metadata would count as bytes for some codecs only."""
-    return Picture(picture.pixels)
+    try:
+        return Picture(read_picture(path).pixels)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error

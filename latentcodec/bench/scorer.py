@@ -15,7 +15,7 @@ from latentcodec.metrics.external import cvvdp, flip, ms_ssim, require
 from latentcodec.metrics.frechet import Features, frechet_distance, kernel_distance
 from latentcodec.metrics.inception import Inception, load_inception, patches, to_tensor
 from latentcodec.metrics.perceptual import DISTS, LPIPS, AlexNet, load_dists, load_lpips
-from latentcodec.metrics.registry import METRICS, SET_METRICS, checked_names
+from latentcodec.metrics.registry import METRICS, SET_METRICS, Metric, checked_names
 from latentcodec.metrics.ssimulacra2 import ssimulacra2
 from latentcodec.pipelines.registry import resolve_device
 from latentcodec.weights import store
@@ -39,10 +39,15 @@ class Scorer:
         for name in self._names:
             try:
                 require(METRICS[name])
+                _require_weights(METRICS[name])
                 self._measures[name] = _load(name, chosen)
             except (InputError, WeightsError) as error:
                 self._missing[name] = str(error)
         self.reasons = dict(self._missing)
+
+    def measurable(self, side: int) -> list[str]:
+        """Metrics that pictures with this shorter side, in pixels, should have."""
+        return [name for name in self._measures if side >= METRICS[name].smallest_side]
 
     @torch.inference_mode()
     def score(self, original: Pixels, decoded: Pixels) -> dict[str, float | None]:
@@ -84,6 +89,13 @@ class _Learned:
         return torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
 
 
+def _require_weights(metric: Metric) -> None:
+    """Raises WeightsError with one command that fetches everything that is missing."""
+    missing = [name for name in metric.weights if not store.path_of(name).exists()]
+    if missing:
+        raise WeightsError(f"weights are missing; run 'lcodec weights fetch {' '.join(missing)}'")
+
+
 def _load(name: str, device: torch.device) -> Measure:
     """The metric as a function of two pictures. Raises WeightsError."""
     if name == "lpips_alex":
@@ -104,7 +116,8 @@ def _load(name: str, device: torch.device) -> Measure:
 class SetScorer:
     """FID and KID of decoded pictures against their originals, over patches: add every pair, then ask for the score.
 
-    reasons: why a metric is None in what `score` returned. patches: how many were cut from either set.
+    reasons: why a metric is None in what `score` returned. patches: how many were cut from either set; too_small: how
+    many pairs gave none.
     """
 
     def __init__(self, metrics: Iterable[str] = tuple(SET_METRICS), device: str = "auto"):
@@ -113,6 +126,7 @@ class SetScorer:
         self._features: tuple[list[Features], list[Features]] = ([], [])
         self._network: Inception | None = None
         self.patches = 0
+        self.too_small = 0
         self.reasons: dict[str, str] = {}
         if self._names:
             try:
@@ -127,6 +141,9 @@ class SetScorer:
             return
         for features, pixels in zip(self._features, (original, decoded), strict=True):
             cut = list(patches(pixels))
+            if not cut:
+                self.too_small += 1
+                return
             for start in range(0, len(cut), _PATCHES_AT_ONCE):
                 batch = to_tensor(cut[start : start + _PATCHES_AT_ONCE]).to(self._device)
                 with _full_precision():

@@ -188,7 +188,7 @@ def bd_rate(anchor: Curve, test: Curve, metric: Metric) -> BdRate:
     if overlap == 0:
         return BdRate(None, 0.0, "no overlap")
     if overlap < MIN_OVERLAP:
-        return BdRate(None, overlap, f"overlap of {overlap:.0%} is below {MIN_OVERLAP:.0%}")
+        return BdRate(None, overlap, f"overlap of {overlap:.1%} is below {MIN_OVERLAP:.0%}")
     percent = bjontegaard_rate(
         *zip(*ours, strict=True), *zip(*theirs, strict=True), BD_METHOD, require_matching_points=False, min_overlap=0
     )

@@ -40,5 +40,8 @@ def _cells(coded: Sequence[Row], everything: Sequence[Row], metrics: Sequence[st
 
 
 def _figure(rows: Sequence[Row], column: str, form: str, reduce: Callable[[list[float]], float] = fmean) -> str:
+    """'-' where no row has a value; otherwise how many have one, where that is not all."""
     values = [getattr(row, column) for row in rows if getattr(row, column) is not None]
-    return f"{reduce(values):{form}}" if values else "-"
+    if not values:
+        return "-"
+    return f"{reduce(values):{form}}" + (f" ({len(values)} of {len(rows)})" if len(values) < len(rows) else "")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from latentcodec.cli.console import split_names
 from latentcodec.errors import InputError
 from latentcodec.metrics.registry import METRICS
 
@@ -47,35 +48,50 @@ def bench_command(
 
     Needs the networks of the perceptual metrics: lcodec weights fetch lpips-alex lpips-vgg dists
     """
-    from latentcodec.bench.codecs import codec_named
-    from latentcodec.bench.results import read_tsv, write_tsv
-    from latentcodec.bench.run import Bench, list_pictures
-    from latentcodec.bench.sheet import draw
-    from latentcodec.bench.summary import summary
-    from latentcodec.cli.console import progress
+    from latentcodec.bench.run import list_pictures
     from latentcodec.rate import parse_target
 
     paths = list_pictures(corpus)
     if not paths:
         raise InputError(f"no pictures in {corpus}")
-    targets = rates.split(",")
+    targets, names = split_names(rates), split_names(codecs)
     for target in targets:
         parse_target(target)
-    names = codecs.split(",")
     if sheet is not None:
-        draw(paths, parse_target(targets[0]), names[0], device, sheet)
-        return
-    if speed is not None:
+        _draw(paths, targets[0], names[0], device, sheet)
+    elif speed is not None:
         _speed(paths[0], names, targets[0], device, speed)
-        return
+    else:
+        _measure(paths, names, targets, split_names(metrics), device, output, keep, quiet)
+
+
+def _measure(
+    paths: list[Path],
+    names: tuple[str, ...],
+    targets: tuple[str, ...],
+    metrics: tuple[str, ...],
+    device: str,
+    output: Path | None,
+    keep: Path | None,
+    quiet: bool,
+) -> None:
+    from latentcodec.bench.codecs import codec_named
+    from latentcodec.bench.provenance import machine
+    from latentcodec.bench.results import read_tsv, write_tsv
+    from latentcodec.bench.run import Bench
+    from latentcodec.bench.summary import summary
+    from latentcodec.cli.console import progress
+    from latentcodec.pipelines.registry import resolve_device
+
     known = []
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)
         known = read_tsv(output) if output.exists() else []
         if keep is not None and keep.parent.resolve() != output.parent.resolve():
             raise InputError("--keep must name a folder beside the TSV file, which refers to it")
-    scorer = _scorer(metrics.split(","), device)
-    bench = Bench(paths, [codec_named(name, device) for name in names], targets, scorer, device, keep, known)
+    scorer = _scorer(metrics, device)
+    codecs = [codec_named(name, device) for name in names]
+    bench = Bench(paths, codecs, targets, scorer, machine(resolve_device(device)), keep, known)
     rows = {row.key: row for row in known}
     measured = bench.rows()
     with progress(range(len(bench)), "files", enabled=not quiet) as steps:
@@ -85,11 +101,25 @@ def bench_command(
                 rows[row.key] = row
                 if output is not None:
                     write_tsv(rows.values(), output)  # after every row: an interrupted run keeps what it measured
-    wanted = [row for row in rows.values() if row.codec in names and row.target in targets]
+    for (name, reason), pictures in bench.unmeasured.items():
+        more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+        click.echo(f"lcodec: {name} is not measured for {pictures[0]}{more}: {reason}", err=True)
+    shown = {path.name for path in paths}
+    wanted = [row for row in rows.values() if row.codec in names and row.target in targets and row.image in shown]
     click.echo("\n".join(summary(wanted)))
 
 
-def _scorer(names: list[str], device: str) -> "Scorer":
+def _draw(paths: list[Path], target: str, method: str, device: str, sheet: Path) -> None:
+    from latentcodec.bench.sheet import draw
+    from latentcodec.image import FORMATS
+    from latentcodec.rate import parse_target
+
+    if sheet.suffix.lower() not in FORMATS:
+        raise InputError(f"cannot draw a sheet as {sheet.name}; there is {' '.join(FORMATS)}")
+    draw(paths, parse_target(target), method, device, sheet)
+
+
+def _scorer(names: tuple[str, ...], device: str) -> "Scorer":
     """What measures; says what cannot be measured, and why."""
     from latentcodec.bench.scorer import Scorer
 
@@ -99,21 +129,21 @@ def _scorer(names: list[str], device: str) -> "Scorer":
     return scorer
 
 
-def _speed(path: Path, names: list[str], target: str, device: str, rounds: int) -> None:
+def _speed(path: Path, names: tuple[str, ...], target: str, device: str, rounds: int) -> None:
     from latentcodec.bench.speed import table, time_side_by_side
     from latentcodec.bench.utilisation import measure
-    from latentcodec.image import read_rgb
+    from latentcodec.image import read_picture
     from latentcodec.pipelines.registry import METHODS
     from latentcodec.rate import Quality, budget_bytes, parse_target
 
     parsed = parse_target(target)
     if isinstance(parsed, Quality):
         raise InputError("--speed needs a budget as the first of --rates, the same for all codecs")
-    pixels = read_rgb(path)
+    pixels = read_picture(path).pixels
     size = pixels.shape[0] * pixels.shape[1]
-    methods = [method.name for method in METHODS if method.name in names]
-    opponents = [name for name in names if name not in methods]
-    timings = time_side_by_side(pixels, methods, opponents, budget_bytes(parsed, size), device, rounds)
+    timings, notes = time_side_by_side(pixels, names, budget_bytes(parsed, size), device, rounds)
+    for note in notes:
+        click.echo(f"lcodec: {note}", err=True)
     click.echo("\n".join(table(timings)))
-    for method in methods:
+    for method in [method.name for method in METHODS if method.name in names]:
         click.echo(f"\n{method} {measure(pixels, device, method).describe(size)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from latentcodec.cli.console import print_table, progress
+from latentcodec.cli.console import print_table, progress, split_names
 from latentcodec.cli.files import STDIO, read_input
 from latentcodec.errors import InputError, LcodecError
 from latentcodec.metrics.registry import METRICS, SET_METRICS, checked_names
@@ -41,11 +41,13 @@ def compare_command(
     lcodec compare --json --metrics psnr,lpips_alex photo.png photo.avif
     lcodec compare originals/ decoded/
     """
+    if reference == picture == STDIO:
+        raise InputError("only one side can come from standard input")
     folders = [source != STDIO and Path(source).is_dir() for source in (reference, picture)]
     if folders[0] != folders[1]:
         raise InputError("a folder can only be compared with a folder")
     known = _ALL if all(folders) else METRICS
-    chosen = tuple(known) if names is None else checked_names(names.split(","), known)
+    chosen = tuple(known) if names is None else checked_names(split_names(names), known)
     compare = _compare_folders if all(folders) else _compare_pictures
     report = compare(reference, picture, chosen, device)
     if as_json:
@@ -91,7 +93,8 @@ def _compare_folders(reference: str, picture: str, names: Sequence[str], device:
         for key, folder in (("reference", reference), ("picture", picture))
     }
     figures = _figures({name: measured[name] for name in names}, reasons | sets.reasons)
-    return {**report, "patches": sets.patches, "metrics": figures, "pairs": pairs}
+    patches = {"patches": sets.patches, "too_small": sets.too_small}
+    return {**report, **patches, "metrics": figures, "pairs": pairs}
 
 
 def _open(source: str, device: str) -> "Side":
@@ -125,6 +128,9 @@ def _figures(values: Mapping[str, float | None], reasons: Mapping[str, str]) -> 
 def _print(report: Mapping[str, Any]) -> None:
     for key in ("reference", "picture"):
         click.echo(f"{key:<14}{_line(report[key])}")
+    if report.get("patches"):
+        small = f"; {report['too_small']} pictures are too small for any" if report["too_small"] else ""
+        click.echo(f"{'patches':<14}{report['patches']} for FID and KID{small}")
     click.echo()
     rows = [(figure["title"], figure["better"], _text(figure)) for figure in report["metrics"].values()]
     print_table(("metric", "better", "value"), rows)

@@ -39,3 +39,8 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """'avif, jxl,avif' -> ('avif', 'jxl'): what an option lists, each once."""
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))

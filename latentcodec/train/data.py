@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from latentcodec.errors import InputError
-from latentcodec.image import Pixels, read_rgb, resized_crop
+from latentcodec.image import SUFFIXES, Pixels, read_rgb, resized_crop
 
-SUFFIXES = {".avif", ".jpg", ".jpeg", ".png", ".webp"}
 VALIDATION_ONE_IN = 40
 MAX_DOWNSCALE = 2.5
 

@@ -11,7 +11,7 @@ from latentcodec.bench.results import Row
 from latentcodec.bench.run import OUT_OF_REACH, Bench, list_pictures
 from latentcodec.bench.sheet import avif_within, draw
 from latentcodec.bench.summary import summary
-from latentcodec.errors import BudgetError
+from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Pixels, read_rgb, write_picture
 from latentcodec.rate import Quality, Target, budget_bytes
 
@@ -42,7 +42,13 @@ class Flat:
 
 
 class Difference:
-    """Stands for the metrics."""
+    """Stands for the metrics: one that is measured, one that cannot be."""
+
+    def __init__(self) -> None:
+        self.reasons = {"dists": "no network"}
+
+    def measurable(self, side: int) -> list[str]:
+        return ["psnr"]
 
     def score(self, original: Pixels, decoded: Pixels) -> dict[str, float | None]:
         return {"psnr": float(np.abs(original.astype(int) - decoded).mean()), "dists": None}
@@ -84,10 +90,33 @@ def test_what_is_known_is_not_measured_again(corpus: list[Path]) -> None:
 
 def test_decoded_pictures_are_kept_beside_their_original(corpus: list[Path], tmp_path: Path) -> None:
     rows = list(bench(corpus, Flat(), keep=tmp_path / "kept").rows())
-    assert rows[0].decoded == "kept/a/flat-0.1bpp.png"
+    assert rows[0].decoded == "kept/a.png/flat-0.1bpp.png"
     assert rows[1].decoded == ""
     assert (read_rgb(tmp_path / rows[0].decoded) == 10).all()
-    assert (read_rgb(tmp_path / "kept" / "b" / "original.png") == 250).all()
+    assert (read_rgb(tmp_path / "kept" / "b.png" / "original.png") == 250).all()
+
+
+def test_what_is_missing_or_stale_is_measured_again(corpus: list[Path], tmp_path: Path) -> None:
+    rows = list(bench(corpus, Flat()).rows())
+    codec = Flat()
+    list(bench(corpus, codec, known=[dataclasses.replace(rows[0], psnr=None), *rows[1:]]).rows())
+    assert codec.encoded == 2  # one to warm up, the row without a figure
+    corpus[0].write_bytes(write_picture(Picture(np.zeros((8, 8, 3), np.uint8)), ".png"))
+    assert {row.width for row in bench(corpus, codec, known=rows).rows() if row.image == "a.png"} == {8}
+    kept = list(bench(corpus, codec, known=rows, keep=tmp_path / "kept").rows())
+    assert all((tmp_path / row.decoded).exists() for row in kept if row.size_bytes)
+
+
+def test_what_cannot_be_measured_is_told_with_its_pictures(corpus: list[Path]) -> None:
+    run = bench(corpus, Flat())
+    list(run.rows())
+    assert run.unmeasured == {("dists", "no network"): ["a.png", "b.png"]}
+
+
+def test_a_broken_picture_is_named(corpus: list[Path]) -> None:
+    corpus[1].write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"b\.png: not an image file"):
+        list(bench(corpus, Flat()).rows())
 
 
 def test_summary_takes_means_extremes_and_counts() -> None:
@@ -100,6 +129,7 @@ def test_summary_takes_means_extremes_and_counts() -> None:
         "| avif | 0.1bpp | 2 | 1 | 0.0990 | 99.55% | 99.00% | 1 | 14.0 | 26.00 | 0.250 | 0.125 | 0.50 | 0.25 |",
     ]
     assert summary([unreachable])[2].count(" - ") == 6
+    assert "| 0.125 (1 of 2) |" in summary([ROW, dataclasses.replace(over, dists=None)])[2]
 
 
 def test_avif_stays_within_the_bytes_it_is_given() -> None:

@@ -121,7 +121,7 @@ def test_targets_that_led_to_the_same_files_are_one_point() -> None:
         ([20.0, 21.0, 22.0], "x has 3 of 4 points"),
         ([20.0, 22.0, 21.0, 23.0], "x does not improve with every step of rate"),
         ([20.0, 21.0, 22.0, 23.0], "no overlap"),
-        ([30.0, 32.0, 34.0, 36.0], "overlap of 11% is below 50%"),
+        ([30.0, 32.0, 34.0, 36.0], "overlap of 11.4% is below 50%"),
     ],
 )
 def test_curves_that_cannot_be_compared_say_why(values: list[float], reason: str) -> None:

@@ -78,8 +78,8 @@ def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatc
         "ms_ssim": "the package pytorch-msssim is not installed; run 'pip install pytorch-msssim'",
         "cvvdp": "no program cvvdp on the PATH; install it apart from lcodec: 'pipx install cvvdp'",
         "flip": "the package flip-evaluator is not installed; run 'pip install flip-evaluator'",
-        "lpips_alex": "weights 'lpips-alex' are missing; run 'lcodec weights fetch lpips-alex'",
-        "dists": "weights 'dists' are missing; run 'lcodec weights fetch dists'",
+        "lpips_alex": "weights are missing; run 'lcodec weights fetch lpips-alex'",
+        "dists": "weights are missing; run 'lcodec weights fetch lpips-vgg dists'",
     }
     sets = SetScorer(device="cpu")
     sets.add(constant(300, 0), constant(300, 1))

@@ -50,7 +50,7 @@ class Chart {
       "aria-roledescription": "chart",
       onpointermove: (event) => this.point(event),
       onpointerdown: (event) => this.point(event),
-      onpointerleave: () => this.activate(null),
+      onpointerleave: (event) => event.pointerType === "touch" || this.activate(null),
       onkeydown: (event) => this.walk(event),
       onblur: () => this.activate(null),
     });
@@ -233,7 +233,8 @@ class Chart {
     }
     const [low, high] = this.domain.x.map((value) => 10 ** value);
     const fine = decades(low, high, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    const coarse = decades(low, high, width < 480 ? [1, 3] : [1, 2, 5]);
+    const round = decades(low, high, width < 480 ? [1, 3] : [1, 2, 5]);
+    const coarse = round.length < 2 ? fine : round;
     for (const tick of fine) {
       const x = Math.round(this.x(tick)) + 0.5;
       group.append(svg("path", { class: "tick", d: `M${x},${area.bottom}v${coarse.includes(tick) ? 7 : 4}` }));

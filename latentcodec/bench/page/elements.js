@@ -45,8 +45,8 @@ function looks(curves) {
     curves.map((curve) => {
       const kind = curve.source ? "published" : "measured";
       const index = counts[kind]++;
-      const own = curve.name.startsWith("lcodec") && !curve.source;
-      return [curve.name, { className: `${kind} ${kind}-${index % 8}${own ? " own" : ""}`, marker: index % MARKERS.length }];
+      const own = curve.own;
+      return [curve.name, { className: `${kind} ${kind}-${index % 8}${own ? " own" : ""}`, marker: (index + Math.floor(index / 8)) % MARKERS.length }];
     }),
   );
 }
