@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from latentcodec.errors import CorruptError, InputError
 from latentcodec.limits import MAX_SIDE
@@ -31,6 +31,7 @@ _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _PROFILE_STAYS = ("RGB", "RGBA", "P", "L", "LA")
 _EXIF_PREFIX = b"Exif\0\0"  # that of a JPEG segment, not part of the data
 _ORIENTATION = 0x0112
+_PNG_XMP, _TIFF_XMP = "XML:com.adobe.xmp", 700
 # A TIFF's own directory describes its layout; only these of its tags describe the picture.
 _DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x8769, 0x8825}
 
@@ -107,7 +108,11 @@ def _picture(image: Image.Image, keep_icc: bool) -> Picture:
     stays = bool(keep_icc and icc and image.mode in _PROFILE_STAYS)
     if keep_icc and icc and not stays:
         notes.append(f"the colour profile cannot be kept for mode {image.mode}")
-    upright = _upright(image)
+    raw = [str(tile[3]) for tile in getattr(image, "tile", ())]  # as stored; gone once the pixels are loaded
+    gray = image.mode in ("1", "L", "LA", "La", *_SIXTEEN_BIT) or any("LA;16" in mode for mode in raw)
+    if image.mode in _SIXTEEN_BIT or any(";16" in mode for mode in raw):
+        notes.append("16 bits per channel become 8")
+    upright, exif = _upright(image), _exif(image, notes)
     colour, applied = _to_rgb(upright, None if stays else icc)
     if icc and not stays and not applied:
         notes.append("the colour profile could not be applied; sRGB is assumed")
@@ -115,9 +120,9 @@ def _picture(image: Image.Image, keep_icc: bool) -> Picture:
     return Picture(
         pixels=np.asarray(colour),
         alpha=_alpha(upright),
-        gray=upright.mode in ("1", "L", "LA", "La", *_SIXTEEN_BIT),
+        gray=gray,
         icc=icc if stays else None,
-        exif=_exif(upright, notes),
+        exif=exif,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         notes=tuple(notes),
     )
@@ -153,6 +158,10 @@ def _alpha(image: Image.Image) -> Pixels | None:
         opaque = np.asarray(image) != image.info["transparency"]
         alpha = np.where(opaque, 255, 0).astype(np.uint8)
     else:
+        transparent = image.info.get("transparency")
+        if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
+            image = image.copy()  # a colour in 16 bits, of pixels that have become 8
+            image.info["transparency"] = tuple(value >> 8 for value in transparent)
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     return None if alpha.min() == 255 else alpha
 
@@ -214,22 +223,53 @@ def write_picture(picture: Picture, suffix: str) -> bytes:
     PNG, WebP, TIFF, PPM and BMP are lossless, JPEG and AVIF of quality 95. Raises InputError for another suffix, and
     where the kind cannot hold the picture's alpha or colour profile.
     """
-    if suffix.lower() not in FORMATS:
-        raise InputError(f"cannot write {suffix or 'files without a suffix'}; there is {' '.join(FORMATS)}")
+    check_suffix(suffix)
     kind = FORMATS[suffix.lower()]
     if picture.alpha is not None and not kind.alpha:
         raise InputError(f"{suffix} cannot hold the picture's alpha channel; write .png or .webp")
     if picture.icc is not None and not kind.metadata:
         raise InputError(f"{suffix} cannot hold the picture's colour profile; write .png or .webp")
     image = to_pillow(picture)
-    extra = {"icc_profile": picture.icc, "exif": _checked_exif(picture.exif), "xmp": picture.xmp}
-    metadata = {k: v for k, v in extra.items() if v} if kind.metadata else {}
     out = io.BytesIO()
     try:
-        image.save(out, kind.name, **metadata, **kind.options)
+        image.save(out, kind.name, **(_metadata(picture, kind.name) if kind.metadata else {}), **kind.options)
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"cannot write {suffix}: {_one_line(error)}") from error
     return out.getvalue()
+
+
+def _metadata(picture: Picture, kind: str) -> dict[str, object]:
+    """Options of Pillow's writer that store profile, EXIF and XMP."""
+    exif = _checked_exif(picture.exif)
+    options: dict[str, object] = {"icc_profile": picture.icc, "exif": exif, "xmp": picture.xmp}
+    if kind == "PNG" and picture.xmp:
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(_PNG_XMP, picture.xmp.decode("utf-8", "replace"))
+        options["pnginfo"] = chunks
+    if kind == "TIFF":
+        tags = Image.Exif()
+        if exif:
+            tags.load(exif)
+        if picture.xmp:
+            tags[_TIFF_XMP] = picture.xmp
+        options["exif"] = tags if len(tags) else None
+    return {name: value for name, value in options.items() if value}
+
+
+def check_suffix(suffix: str) -> None:
+    """Raises InputError for a suffix that is not among FORMATS."""
+    if suffix.lower() not in FORMATS:
+        raise InputError(f"cannot write {suffix or 'files without a suffix'}; there is {' '.join(FORMATS)}")
+
+
+def left_out(picture: Picture, suffix: str) -> list[str]:
+    """What a file of this kind will not hold of the picture, in words."""
+    notes = []
+    if not FORMATS[suffix.lower()].metadata and (picture.exif or picture.xmp):
+        notes.append(f"{suffix} holds no EXIF and no XMP; they are left out")
+    elif picture.exif and _checked_exif(picture.exif) is None:
+        notes.append("the EXIF data cannot be read and are left out")
+    return notes
 
 
 def _checked_exif(data: bytes | None) -> bytes | None:

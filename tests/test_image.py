@@ -1,6 +1,8 @@
 """Picture files in and out, by the rules of latentcodec.image."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,16 @@ import pytest
 from PIL import Image, ImageCms
 
 from latentcodec.errors import CorruptError, InputError
-from latentcodec.image import Picture, decode_plane, encode_plane, read_picture, to_pillow, write_picture
+from latentcodec.image import (
+    FORMATS,
+    Picture,
+    decode_plane,
+    encode_plane,
+    left_out,
+    read_picture,
+    to_pillow,
+    write_picture,
+)
 
 GRADIENT = np.stack(np.broadcast_arrays(np.arange(40)[:, None] * 6, np.arange(50)[None] * 5, 128), 2).astype(np.uint8)
 
@@ -140,6 +151,66 @@ def test_sixteen_bit_transparency_is_kept() -> None:
     picture = read_picture(file_of(Image.fromarray(values), transparency=300))
     assert picture.alpha is not None
     assert (picture.alpha == 0).sum() == 1
+
+
+def test_tiff_keeps_its_description_without_its_layout() -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    picture = read_picture(file_of(Image.fromarray(GRADIENT), "TIFF", exif=exif))
+    assert picture.exif is not None
+    kept = Image.Exif()
+    kept.load(picture.exif)
+    assert dict(kept) == {0x010E: "a description"}
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix, kind in FORMATS.items() if kind.metadata])
+def test_metadata_survives_in_every_format_that_holds_it(suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    picture = Picture(GRADIENT, exif=exif.tobytes(), xmp=xmp)
+    assert left_out(picture, suffix) == []
+    again = read_picture(write_picture(picture, suffix))
+    assert again.xmp == xmp
+    assert again.exif is not None
+    kept = Image.Exif()
+    kept.load(again.exif)
+    assert kept[0x010E] == "a description"
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".ppm"])
+def test_metadata_that_a_format_cannot_hold_is_named(suffix: str) -> None:
+    assert left_out(Picture(GRADIENT, xmp=b"<x/>"), suffix) == [f"{suffix} holds no EXIF and no XMP; they are left out"]
+
+
+def test_sixteen_bits_are_reduced_with_a_note() -> None:
+    deep = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000)
+    picture = read_picture(file_of(deep))
+    assert picture.gray
+    assert picture.notes == ("16 bits per channel become 8",)
+
+
+def png(colour_type: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A 16-bit PNG of 2x1 pixels, which Pillow reads but does not write."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 16, colour_type, 0, 0, 0))
+    body = [chunk(*c) for c in chunks] + [chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(body)
+
+
+def test_transparency_of_sixteen_bit_pictures() -> None:
+    colours = struct.pack(">6H", 65535, 0, 1234, 5, 6, 7)
+    picture = read_picture(png(2, b"\0" + colours, (b"tRNS", colours[:6])))
+    assert picture.alpha is not None
+    assert picture.alpha.tolist() == [[0, 255]]
+    gray = read_picture(png(4, b"\0" + struct.pack(">4H", 30000, 65535, 60000, 0)))
+    assert gray.gray
+    assert gray.alpha is not None
+    assert gray.alpha.tolist() == [[255, 0]]
+    assert gray.notes == ("16 bits per channel become 8",)
 
 
 def test_tiff_layout_is_not_taken_for_metadata() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from latentcodec.cli.files import Job, plan, read_input, run, write_output
+from latentcodec.errors import InputError
 
 
 @click.command("decode")
@@ -13,7 +14,9 @@ from latentcodec.cli.files import Job, plan, read_input, run, write_output
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output (PNG).")
 @click.option("--format", "suffix", default="png", show_default=True, help="Image format where no name tells it.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--max-pixels", type=int, default=100_000_000, show_default=True, help="Refuse larger pictures.")
+@click.option(
+    "--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger pictures."
+)
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not overwrite existing files.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more about each file.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -37,20 +40,35 @@ def decode_command(
     lcodec decode *.lcx -o out/ --format webp
     lcodec decode - < photo.lcx > photo.png
     """
+    from latentcodec.image import check_suffix
+
     default_suffix = "." + suffix.lstrip(".")
     jobs = plan(inputs, output, default_suffix)
+    for job in jobs:
+        try:
+            check_suffix(_suffix(job, default_suffix))
+        except InputError as error:
+            raise InputError(f"{job.name}: {error}") from error
 
     def work(job: Job) -> str:
         from latentcodec.api import decode
-        from latentcodec.image import write_picture
+        from latentcodec.image import left_out, write_picture
         from latentcodec.limits import Limits
 
         data = read_input(job.source)
         started = time.perf_counter()
         picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels))
         seconds = time.perf_counter() - started
-        write_output(job.target, write_picture(picture, Path(job.target).suffix or default_suffix))
+        kind = _suffix(job, default_suffix)
+        if not quiet:
+            for note in left_out(picture, kind):
+                click.echo(f"{job.name}: {note}", err=True)
+        write_output(job.target, write_picture(picture, kind))
         message = f"{job.name} -> {job.target}: {picture.size[0]}x{picture.size[1]}"
         return message + (f", {seconds:.2f} s" if verbose else "")
 
     context.exit(run(jobs, work, no_clobber=no_clobber, quiet=quiet))
+
+
+def _suffix(job: Job, default: str) -> str:
+    return Path(job.target).suffix or default

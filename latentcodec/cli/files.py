@@ -1,6 +1,7 @@
 """Inputs and outputs of a command: names, standard streams, writing whole or not at all, several files in a row."""
 
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -33,12 +34,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
         raise InputError("a file name is empty")
     folder = output is not None and (len(sources) > 1 or Path(output).is_dir() or output.endswith(os.sep))
     jobs = _pair(sources, output, suffix, folder)
-    targets = [job.target for job in jobs if job.target != STDIO]
-    for job in jobs:
-        if targets.count(job.target) > 1:
-            raise InputError(f"{job.target}: two inputs would be written there")
-        if STDIO not in (job.target, job.source) and Path(job.target).absolute() == Path(job.source).absolute():
-            raise InputError(f"{job.source}: the output would replace the input")
+    _refuse_collisions(jobs)
     if STDIO in (job.target for job in jobs):
         _refuse_terminal()
     if output is not None and folder:
@@ -46,7 +42,34 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     return jobs
 
 
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    """No output may be an input, or another output, under whatever name: through links, '..' or another spelling."""
+    inputs = {_identity(job.source): job.source for job in jobs if job.source != STDIO}
+    outputs: set[object] = set()
+    for job in jobs:
+        if job.target == STDIO:
+            continue
+        identity = _identity(job.target)
+        if identity in inputs:
+            raise InputError(f"{job.target}: the output would replace the input {inputs[identity]}")
+        if identity in outputs:
+            raise InputError(f"{job.target}: two inputs would be written there")
+        outputs.add(identity)
+
+
+def _identity(name: str) -> object:
+    """What two names of one file share: device and inode of an existing file, else the path without links."""
+    try:
+        status = os.stat(name)
+        return status.st_dev, status.st_ino
+    except OSError:
+        return os.path.realpath(name)
+
+
 def _pair(sources: Sequence[str], output: str | None, suffix: str, folder: bool) -> list[Job]:
+    for source in sources:
+        if source != STDIO and not Path(source).name:
+            raise InputError(f"{source} is a folder, not a file")
     if output is None:
         return [Job(source, STDIO if source == STDIO else str(Path(source).with_suffix(suffix))) for source in sources]
     if not folder:
@@ -85,7 +108,7 @@ def write_output(target: str, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    path = Path(target).resolve()  # through symbolic links, so that they stay
+    path = Path(os.path.realpath(target))  # through symbolic links, so that they stay
     try:
         if path.exists() and not path.is_file():
             path.write_bytes(data)  # a device or pipe takes the bytes; it must not be replaced
@@ -96,12 +119,12 @@ def write_output(target: str, data: bytes) -> None:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".lcodec-", delete=False) as file:
         temporary = Path(file.name)
         try:
             file.write(data)
             file.close()
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666 & ~_umask())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -127,19 +150,32 @@ def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, qu
     """Do every job, report each in a line, go on after errors; returns the exit code of the first that failed."""
     from latentcodec.cli.console import progress
 
-    code = 0
+    code, skipped = 0, False
     with progress(jobs, "files", enabled=len(jobs) > 1 and not quiet) as rows:
         for job in rows:
             if no_clobber and job.target != STDIO and Path(job.target).exists():
                 click.echo(f"lcodec: {job.target} exists, not overwritten", err=True)
-                code = code or SKIPPED
+                skipped = True
                 continue
             try:
                 message = work(job)
-            except LcodecError as error:
-                click.echo(f"lcodec: {job.name}: {error}", err=True)
-                code = code or error.exit_code
+            except (LcodecError, MemoryError, OSError, RuntimeError) as error:
+                reason, failure = explain(error)
+                click.echo(f"lcodec: {job.name}: {reason}", err=True)
+                code = code or failure
                 continue
             if not quiet:
                 click.echo(message, err=True)
-    return code
+    return code or (SKIPPED if skipped else 0)
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """One line and an exit code for an error that is not a bug; raises it again if it is one."""
+    if isinstance(error, LcodecError):
+        return str(error), error.exit_code
+    # torch has errors of its own for memory that it does not get
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "memory" in str(error).lower()):
+        return "not enough memory for a picture of this size", 1
+    if isinstance(error, OSError):
+        return f"{error.filename or 'i/o'}: {error.strerror or error}", 1
+    raise error

@@ -6,6 +6,7 @@ from importlib import import_module
 import click
 
 from latentcodec import __version__
+from latentcodec.cli.files import explain
 from latentcodec.errors import LcodecError
 
 COMMANDS = ("encode", "decode", "info", "compare", "weights", "bench", "report", "train")
@@ -58,21 +59,13 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except LcodecError as error:
-        fail(str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         fail("interrupted", 130)
-    except MemoryError:
-        fail("not enough memory for a picture of this size", 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:
-        fail(f"{error.filename or 'i/o'}: {error.strerror or error}", 1)
-    except RuntimeError as error:
-        if "memory" not in str(error).lower():
-            raise  # a bug, to be seen with its traceback
-        fail("not enough memory for a picture of this size", 1)  # torch has its own errors for that
+    except (LcodecError, MemoryError, OSError, RuntimeError) as error:
+        fail(*explain(error))
 
 
 def fail(message: str, code: int) -> None:

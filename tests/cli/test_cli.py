@@ -238,3 +238,69 @@ def test_interruption_leaves_no_partial_file(lcodec: Lcodec, small: Path, monkey
     assert outcome.code == 130
     assert outcome.err.endswith("lcodec: interrupted\n")
     assert os.listdir() == ["small.png"]
+
+
+def test_an_output_never_replaces_an_input_whatever_it_is_called(lcodec: Lcodec, small: Path, tmp_path: Path) -> None:
+    before = small.read_bytes()
+    (tmp_path / "link.lcx").symlink_to(small)
+    os.link(small, tmp_path / "hard.lcx")
+    for arguments in (
+        (small, "-o", f"../{tmp_path.name}/small.png"),
+        (small, "-o", "link.lcx"),
+        (small, "-o", "hard.lcx"),
+        (small, "-o", small),
+    ):
+        outcome = lcodec("encode", *arguments)
+        assert outcome.code == 4
+        assert "the output would replace the input" in outcome.err
+    assert small.read_bytes() == before
+    clash = lcodec("encode", small, f"../{tmp_path.name}/small.png", "-o", "out/")
+    assert (clash.code, "two inputs would be written there" in clash.err) == (4, True)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("arguments", [("encode", "."), ("encode", "/"), ("decode", "a.lcx", "-o", "a.xyz")])
+def test_impossible_names_are_one_line(lcodec: Lcodec, arguments: tuple[str, ...]) -> None:
+    outcome = lcodec(*arguments)
+    assert outcome.code == 4
+    assert outcome.err.count("\n") == 1
+
+
+def test_a_link_to_itself_is_replaced(lcodec: Lcodec, small: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert lcodec("encode", small, "-q", "10", "-o", "loop").code == 0
+    assert (tmp_path / "loop").is_file()
+
+
+def test_memory_that_one_file_lacks_does_not_stop_the_others(
+    lcodec: Lcodec, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from latentcodec import api
+
+    def encode(picture: object, *more: object, **options: object) -> api.EncodeResult:
+        if not done:
+            done.append(1)
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return api.EncodeResult(b"data", 0.0)
+
+    done: list[int] = []
+    monkeypatch.setattr(api, "encode_picture", encode)
+    Path("b.png").write_bytes(small.read_bytes())
+    outcome = lcodec("encode", small, "b.png", "-o", "out", "--quiet")
+    assert outcome == Outcome(1, "", f"lcodec: {small}: not enough memory for a picture of this size\n")
+    assert Path("out/b.lcx").read_bytes() == b"data"
+
+
+def test_an_error_counts_more_than_a_file_that_was_skipped(lcodec: Lcodec, small: Path) -> None:
+    Path("out").mkdir()
+    Path("out/small.lcx").write_bytes(b"old")
+    Path("text.png").write_text("no picture")
+    assert lcodec("encode", small, "text.png", "-o", "out", "-n").code == 4
+    assert Path("out/small.lcx").read_bytes() == b"old"
+
+
+def test_an_overwritten_file_keeps_its_mode(lcodec: Lcodec, small: Path) -> None:
+    Path("a.lcx").write_bytes(b"old")
+    Path("a.lcx").chmod(0o600)
+    assert lcodec("encode", small, "-q", "10", "-o", "a.lcx").code == 0
+    assert Path("a.lcx").stat().st_mode & 0o777 == 0o600

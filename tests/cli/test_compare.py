@@ -59,7 +59,8 @@ def test_every_metric_is_listed_with_a_figure_or_a_reason(compare: Compare) -> N
         "ColorVideoVDP (standard_4k)  higher  not measured: no program cvvdp on the PATH; install it apart from "
         "lcodec: 'pipx install cvvdp'\n"
         "FLIP (67 pixels per degree)  lower   0.0000\n"
-        "LPIPS (AlexNet)              lower   not measured: weights are missing; run 'lcodec weights fetch lpips-alex'\n"
+        "LPIPS (AlexNet)              lower   not measured: weights are missing; run 'lcodec weights fetch "
+        "lpips-alex'\n"
         "DISTS (VGG16)                lower   not measured: weights are missing; run 'lcodec weights fetch lpips-vgg "
         "dists'\n",
         "",
