@@ -14,7 +14,9 @@ from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.weights import store
 
 CONFIG = StableCodecConfig(
-    autoencoder=AutoencoderConfig(latent_channels=4, widths=(4, 8, 8), shortcut=False, noise_planes=0),
+    autoencoder=AutoencoderConfig(
+        latent_channels=4, widths=(4, 8, 8), decoder_depths=(1, 2, 2), shortcut=False, noise_planes=0
+    ),
     widths=(8, 8, 16),
     y_channels=16,
     z_channels=4,

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Begin with these exported weights instead of the stage that the recipe names.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Print the recipe and stop.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="JSON file with the sizes of the model.  [default: those of the weights to start from]")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Print the recipe and stop; with --data, try one step, saving nothing.")
 @click.option("--export", "export_path", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the averaged weights of a stage as they ship, and stop.")  # fmt: skip
 def train_command(
@@ -35,6 +37,7 @@ def train_command(
     device: str,
     seed: int,
     start: Path | None,
+    config: Path | None,
     dry_run: bool,
     export_path: Path | None,
 ) -> None:
@@ -54,6 +57,8 @@ def train_command(
     if dry_run:
         for field in dataclasses.fields(stage):
             click.echo(f"{field.name:<18}{getattr(stage, field.name)}")
+        if data is not None:
+            _try(stage, data, runs, device, start, config)
         return
     if export_path is not None:
         from latentcodec.train.run import export_stage
@@ -62,10 +67,20 @@ def train_command(
         return
     if data is None:
         raise InputError("--data names the folder of training photographs")
-    _train(stage, data, runs, device, seed, start)
+    _train(stage, data, runs, device, seed, start, config)
 
 
-def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int, start: Path | None) -> None:
+def _try(stage: "Stage", data: Path, runs: Path, device: str, start: Path | None, config: Path | None) -> None:
+    from latentcodec.pipelines.registry import resolve_device
+    from latentcodec.train.run import try_stage
+
+    for name, value in try_stage(stage, data, runs, resolve_device(device), start, config).items():
+        click.echo(f"{name:<18}{value:.6g}")
+
+
+def _train(
+    stage: "Stage", data: Path, runs: Path, device: str, seed: int, start: Path | None, config: Path | None
+) -> None:
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn
 
@@ -80,4 +95,4 @@ def _train(stage: "Stage", data: Path, runs: Path, device: str, seed: int, start
             bar.update(row, completed=step)
             bar.console.print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), highlight=False)
 
-        train_stage(stage, data, runs, resolve_device(device), seed, report, start)
+        train_stage(stage, data, runs, resolve_device(device), seed, report, start, config)

@@ -40,11 +40,11 @@ def list_images(folder: Path, validation: bool = False) -> list[Path]:
 
 
 class CropSampler:
-    """Random square crops; every photograph is decoded once and kept in memory as uint8."""
+    """Random square crops; every photograph is decoded once and kept in memory as uint8, 3 MB per megapixel."""
 
     def __init__(self, paths: list[Path], crop: int, seed: int):
         with ThreadPoolExecutor(2) as pool:
-            pictures = list(pool.map(read_rgb, paths))
+            pictures = list(pool.map(_read, paths))
         self.groups: dict[str, list[Pixels]] = defaultdict(list)
         for path, pixels in zip(paths, pictures, strict=True):
             if min(pixels.shape[:2]) >= crop:
@@ -70,6 +70,13 @@ class CropSampler:
         """[size, 3, crop, crop] uint8."""
         crops = np.stack([self.sample() for _ in range(size)])
         return torch.from_numpy(crops).permute(0, 3, 1, 2)
+
+
+def _read(path: Path) -> Pixels:
+    try:
+        return read_rgb(path)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"{path}: cannot be read as a picture: {error}") from error
 
 
 def prefetch(sampler: CropSampler, size: int, depth: int = 4) -> Iterator[Tensor]:

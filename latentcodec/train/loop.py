@@ -3,7 +3,7 @@
 import csv
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,10 @@ class Task(Protocol):
     def model(self) -> nn.Module:
         """Everything that is trained or saved."""
 
+    @property
+    def config(self) -> str:
+        """Sizes of the model, as JSON."""
+
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage; None: there is none."""
 
@@ -37,12 +41,13 @@ class Task(Protocol):
 
 @dataclass
 class State:
-    """Everything that a resumed run needs."""
+    """Everything that a resumed run needs. `config`: sizes of the model as JSON."""
 
     step: int
     model: dict[str, Tensor]
     average: dict[str, Tensor]
     optimiser: dict[str, Any]
+    config: str = ""
 
     def save(self, path: Path) -> None:
         partial = path.with_suffix(".partial")
@@ -103,14 +108,16 @@ class Trainer:
 
     def _run(self, batches: Iterator[Tensor]) -> None:
         saved = time.monotonic()
-        with (self.folder / "log.csv").open("a", newline="") as log:
+        with Log(self.folder / "log.csv", self.step) as log:
             recent: list[dict[str, float]] = []
             started = time.monotonic()
             while self.step < self.stage.steps and not self.stop:
                 recent.append(self._train_step(next(batches)))
                 if self.step % LOG_EVERY == 0:
                     seconds = (time.monotonic() - started) / len(recent)
-                    self._log(log, recent, seconds)
+                    figures = _means(recent, self.step, seconds)
+                    log.write(figures)
+                    self.report(self.step, figures)
                     recent, started = [], time.monotonic()
                 if time.monotonic() - saved > SAVE_SECONDS:
                     self.save()
@@ -118,7 +125,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the resumable state."""
-        State(self.step, self.task.model.state_dict(), self.average, self.optimiser.state_dict()).save(self.state_path)
+        model, optimiser = self.task.model.state_dict(), self.optimiser.state_dict()
+        State(self.step, model, self.average, optimiser, self.task.config).save(self.state_path)
 
     def _resume(self, state: State) -> None:
         self.task.model.load_state_dict(state.model)
@@ -157,23 +165,50 @@ class Trainer:
         state = self.task.model.state_dict()
         torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - decay)
 
-    def _log(self, log: Any, recent: list[dict[str, float]], seconds: float) -> None:
-        names = sorted({name for row in recent for name in row})
-        figures: dict[str, float] = {"step": self.step, "seconds_per_step": round(seconds, 4)}
-        for name in names:
-            values = [row[name] for row in recent if name in row]
-            figures[name] = round(sum(values) / len(values), 6)
-        writer = csv.DictWriter(log, figures.keys())
-        if log.tell() == 0:
+
+def _means(recent: Sequence[dict[str, float]], step: int, seconds: float) -> dict[str, float]:
+    """Mean of every figure over the steps that have it."""
+    figures: dict[str, float] = {"step": step, "seconds_per_step": round(seconds, 4)}
+    for name in sorted({name for row in recent for name in row}):
+        values = [row[name] for row in recent if name in row]
+        figures[name] = round(sum(values) / len(values), 6)
+    return figures
+
+
+class Log:
+    """log.csv of a stage: a row per step that is logged, whatever figures it has. Rows after `step` are forgotten."""
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        self._rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._save()
+
+    def write(self, figures: dict[str, float]) -> None:
+        """Add a row, and write the file: columns may have come with it."""
+        self._rows.append(dict(figures))
+        self._save()
+
+    def _save(self) -> None:
+        names = list(dict.fromkeys(name for row in self._rows for name in row))
+        partial = self._path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, restval="")
             writer.writeheader()
-        writer.writerow(figures)
-        log.flush()
-        self.report(self.step, figures)
+            writer.writerows(self._rows)
+        partial.replace(self._path)
 
 
-def load_average(folder: Path) -> dict[str, Tensor]:
-    """The averaged weights of a finished or running stage."""
+def load_state(folder: Path) -> State:
+    """The state of a finished or running stage. Raises InputError."""
     path = folder / "state.pt"
     if not path.exists():
         raise InputError(f"no training state in {folder}: run that stage first")
-    return State.load(path).average
+    return State.load(path)

@@ -1,17 +1,18 @@
 """A stage from start to end: data, task, starting weights, loop; and the export of what it trained."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from latentcodec.errors import InputError
+from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import CropSampler, list_images, prefetch
-from latentcodec.train.loop import Trainer, load_average
+from latentcodec.train.loop import State, Trainer, load_state
 from latentcodec.train.stages import Stage
 from latentcodec.train.tasks import TASKS
 from latentcodec.weights import store
@@ -25,38 +26,87 @@ def train_stage(
     seed: int,
     report: Callable[[int, dict[str, float]], None],
     start: Path | None = None,
+    config: Path | None = None,
 ) -> None:
     """Train (or resume) `stage` in runs/<stage name>.
 
-    A new run starts from the exported weights in `start`, or from the average of the stage that the recipe names.
+    A new run starts from the exported weights in `start`, or from the average of the stage that the recipe names. Its
+    sizes are those of what it starts from, or of the JSON file `config`, or the default ones.
     """
     torch.manual_seed(seed)
-    trainer = Trainer(stage, TASKS[stage.task](stage, device, None), runs / stage.name, device, report)
+    origin = _origin(stage, runs, start, config)
+    trainer = Trainer(stage, TASKS[stage.task](stage, device, origin.config), runs / stage.name, device, report)
+    torch.manual_seed(seed + trainer.step)  # a resumed run must not see the same noise and rates again
     sampler = CropSampler(list_images(data), stage.crop, seed + trainer.step)
     batches = prefetch(sampler, stage.batch)
     if trainer.step == 0:
-        if start is not None:
-            weights: dict[str, Tensor] | None = _exported_state(start)
-        else:
-            weights = load_average(runs / stage.start) if stage.start is not None else None
-        trainer.start_from(weights, batches)
+        trainer.start_from(origin.weights, batches)
     trainer.run(batches)
 
 
-def _exported_state(path: Path) -> dict[str, Tensor]:
-    """Shipped weights -> training state of a stablecodec stage."""
+def try_stage(
+    stage: Stage, data: Path, runs: Path, device: torch.device, start: Path | None, config: Path | None
+) -> dict[str, float]:
+    """One step's loss with everything that training would use, saving nothing; returns its figures."""
+    origin = _origin(stage, runs, start, config)
+    task = TASKS[stage.task](stage, device, origin.config)
+    batches = prefetch(CropSampler(list_images(data), stage.crop, seed=0), stage.batch)
+    task.model.to(device)
+    task.start_from(origin.weights, batches)
+    loss, figures = task.loss(next(batches), 0)
+    parameters = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
+    return {"parameters": parameters, "loss": loss.item()} | figures
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What a run begins with: weights, or none, and the sizes of the model; None: the default ones."""
+
+    weights: dict[str, Tensor] | None
+    config: StableCodecConfig | None
+
+
+def _origin(stage: Stage, runs: Path, start: Path | None, config: Path | None) -> _Origin:
+    """Raises InputError or WeightsError for what is missing or does not fit."""
+    resumed = runs / stage.name / "state.pt"
+    if resumed.exists():
+        return _Origin(None, _parsed(State.load(resumed).config))
+    if start is not None:
+        return _exported(start, config)
+    if stage.start is None:
+        return _Origin(None, _read_config(config))
+    state = load_state(runs / stage.start)
+    return _Origin(state.average, _read_config(config) or _parsed(state.config))
+
+
+def _parsed(text: str) -> StableCodecConfig | None:
+    return StableCodecConfig.from_json(text) if text else None
+
+
+def _read_config(path: Path | None) -> StableCodecConfig | None:
+    if path is None:
+        return None
+    try:
+        return StableCodecConfig.from_json(path.read_text())
+    except WeightsError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _exported(path: Path, config: Path | None) -> _Origin:
+    """Shipped weights as training state of a stablecodec stage."""
     weights = store.read_weights(path)
     codec = StableCodec(StableCodecConfig.from_json(weights.metadata.get("config", "")))
     restore(weights.tensors, codec)
-    return {f"codec.{name}": value for name, value in codec.state_dict().items()}
+    state = {f"codec.{name}": value for name, value in codec.state_dict().items()}
+    return _Origin(state, _read_config(config) or codec.config)
 
 
 def export_stage(stage: Stage, runs: Path, path: Path) -> str:
     """Averaged weights of a stablecodec stage -> shipped safetensors file; returns its SHA-256."""
     if stage.task != "stablecodec":
         raise InputError(f"stage {stage.name!r} trains no whole codec")
-    weights = load_average(runs / stage.name)
-    codec = StableCodec(StableCodecConfig())
-    codec.load_state_dict({k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")})
+    state = load_state(runs / stage.name)
+    codec = StableCodec(_parsed(state.config) or StableCodecConfig())
+    codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
     store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
     return store.sha256_of(path)

@@ -30,7 +30,8 @@ class VaeTask:
     """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
-        self.model = MiniVAE((config or StableCodecConfig()).autoencoder)
+        chosen = config or StableCodecConfig()
+        self.model, self.config = MiniVAE(chosen.autoencoder), chosen.to_json()
         self.device = device
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -61,6 +62,7 @@ class StableCodecTask:
         self.stage = stage
         self.device = device
         self.codec = StableCodec(config or StableCodecConfig())
+        self.config = self.codec.config.to_json()
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
         self.codec.vae.encoder.requires_grad_(False)

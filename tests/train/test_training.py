@@ -20,7 +20,7 @@ from latentcodec.rate import Quality
 from latentcodec.train import objective
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
-from latentcodec.train.loop import Trainer, learning_rate, load_average
+from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import STAGES, LossWeights, Stage
@@ -83,7 +83,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(
     Trainer(VAE, VaeTask(VAE, CPU, CONFIG), tmp_path / "vae", CPU).run(batches(photos))
     task = StableCodecTask(PICTURE, CPU, CONFIG)
     trainer = Trainer(PICTURE, task, tmp_path / "picture", CPU)
-    trainer.start_from(load_average(tmp_path / "vae"), batches(photos))
+    trainer.start_from(load_state(tmp_path / "vae").average, batches(photos))
     before = {k: v.clone() for k, v in task.model.state_dict().items()}
     trainer.run(batches(photos))
     after = task.model.state_dict()
@@ -94,7 +94,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(
     assert not any(k.startswith("codec.vae.encoder") for k in changed)
 
     codec = StableCodec(CONFIG)
-    average = load_average(tmp_path / "picture")
+    average = load_state(tmp_path / "picture").average
     codec.load_state_dict({k.removeprefix("codec."): v for k, v in average.items() if k.startswith("codec.")})
     store.write_tensors(export(codec), tmp_path / "w.safetensors", {"config": CONFIG.to_json()})
     pipeline = StableCodecPipeline(store.read_weights(tmp_path / "w.safetensors"), CPU)
@@ -146,6 +146,8 @@ def test_autoencoder_starts_as_a_linear_transform(photos: Path) -> None:
 class ToyTask:
     """A deterministic task: one convolution and a bias learn to brighten pictures."""
 
+    config = ""
+
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Conv2d(16, 16, 3, padding=1))
@@ -173,7 +175,7 @@ def test_a_stopped_run_goes_on_exactly_where_it_stopped(tmp_path: Path) -> None:
 
             trainer.run(source())
             assert trainer.step == stop
-        return load_average(folder)
+        return load_state(folder).average
 
     whole, parts = train(tmp_path / "whole", (12,)), train(tmp_path / "parts", (5, 12))
     for name, value in whole.items():
@@ -188,6 +190,24 @@ def test_exported_weights_can_be_trained_further() -> None:
     assert set(again) == set(shipped)
     for name, value in shipped.items():
         assert torch.equal(again[name], value), name
+
+
+def test_log_keeps_columns_that_come_and_go_and_forgets_what_is_done_again(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    with Log(path, 0) as log:
+        log.write({"step": 20, "a": 1.0})
+        log.write({"step": 40, "a": 2.0, "b": 3.0})
+        log.write({"step": 60, "b": 4.0})
+    assert path.read_text().split() == ["step,a,b", "20,1.0,", "40,2.0,3.0", "60,,4.0"]
+    with Log(path, 40) as log:
+        log.write({"step": 60, "c": 5.0})
+    assert path.read_text().split() == ["step,a,b,c", "20,1.0,,", "40,2.0,3.0,", "60,,,5.0"]
+
+
+def test_a_broken_training_picture_is_named(photos: Path) -> None:
+    (photos / "a-3.png").write_bytes((photos / "a-3.png").read_bytes()[:500])
+    with pytest.raises(InputError, match=r"a-3\.png: cannot be read"):
+        CropSampler(list_images(photos), 64, 0)
 
 
 def test_learning_rate_warms_up_holds_and_decays() -> None:
@@ -236,7 +256,7 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training pictures"):
         list_images(tmp_path)
     with pytest.raises(InputError, match="run that stage first"):
-        load_average(tmp_path)
+        load_state(tmp_path)
 
 
 def test_stages_chain_up() -> None:
