@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from latentcodec.api import EncodeResult, decode, encode, encode_picture, inspect
     from latentcodec.container.file import LcodecFile
     from latentcodec.errors import LcodecError
-    from latentcodec.image import Picture, read_picture, write_picture
+    from latentcodec.image import Picture, from_pillow, read_picture, to_pillow, write_picture
     from latentcodec.limits import Limits
     from latentcodec.rate import BppBudget, ByteBudget, Quality, parse_target
 
@@ -25,7 +25,9 @@ _HOMES = {
     "LcodecFile": "container.file",
     "LcodecError": "errors",
     "Picture": "image",
+    "from_pillow": "image",
     "read_picture": "image",
+    "to_pillow": "image",
     "write_picture": "image",
     "Limits": "limits",
     "BppBudget": "rate",
@@ -46,9 +48,11 @@ __all__ = [
     "decode",
     "encode",
     "encode_picture",
+    "from_pillow",
     "inspect",
     "parse_target",
     "read_picture",
+    "to_pillow",
     "write_picture",
 ]
 

@@ -7,12 +7,12 @@ from latentcodec.container import file as container
 from latentcodec.container.chunks import Chunk, Tag
 from latentcodec.container.file import LcodecFile
 from latentcodec.container.header import HEADER_BYTES
-from latentcodec.errors import BudgetError
-from latentcodec.image import Picture, Pixels, decode_plane, encode_plane
+from latentcodec.errors import BudgetError, InputError
+from latentcodec.image import Picture, Source, as_picture, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
 from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget
 from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, method_of, pipeline, weights_of
-from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes
+from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes, parse_target
 
 
 @dataclass(frozen=True)
@@ -24,20 +24,21 @@ class EncodeResult:
 
 
 def encode_picture(
-    picture: Picture | Pixels,
-    target: Target = DEFAULT_TARGET,
+    picture: Source,
+    target: Target | str = DEFAULT_TARGET,
     *,
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     best_effort: bool = False,
 ) -> EncodeResult:
-    """Picture (or uint8 array [H, W, 3]) -> bytes of an .lcx file.
+    """Picture, uint8 array [H, W, 3], Pillow image or path of an image file -> bytes of an .lcx file.
 
-    A budget covers the whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the
-    budget is out of reach for this picture, which `best_effort` turns into the nearest reachable size.
+    `target`: Quality, ByteBudget or BppBudget, or a text as the command line takes it: "0.05bpp". A budget covers the
+    whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the budget is out of reach for
+    this picture, which `best_effort` turns into the nearest reachable size.
     """
-    if not isinstance(picture, Picture):
-        picture = Picture(picture)
+    picture = as_picture(picture)
+    target = parse_target(target) if isinstance(target, str) else target
     width, height = picture.size
     chunks = _chunks_of(picture)
     overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
@@ -58,8 +59,8 @@ def encode_picture(
 
 
 def encode(
-    picture: Picture | Pixels,
-    target: Target = DEFAULT_TARGET,
+    picture: Source,
+    target: Target | str = DEFAULT_TARGET,
     *,
     method: str = DEFAULT_METHOD,
     device: str = "auto",
@@ -101,7 +102,12 @@ def _chunks_of(picture: Picture) -> tuple[Chunk, ...]:
         (Tag.GRAY, b"" if picture.gray else None),
         (Tag.ALPHA, None if picture.alpha is None else encode_plane(picture.alpha)),
     )
-    return tuple(Chunk(tag, data) for tag, data in candidates if data is not None)
+    chunks = tuple(Chunk(tag, data) for tag, data in candidates if data is not None)
+    for chunk in chunks:
+        if len(chunk.data) > DEFAULT_LIMITS.max_chunk_bytes:  # nobody could decode it without raising limits
+            largest = DEFAULT_LIMITS.max_chunk_bytes
+            raise InputError(f"{Tag(chunk.tag).name} takes {len(chunk.data)} bytes; a chunk holds {largest} at most")
+    return chunks
 
 
 def _as_gray(picture: Picture) -> Picture:

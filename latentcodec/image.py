@@ -15,6 +15,7 @@ Everything becomes 8-bit sRGB, on purpose and by these rules; what gets lost on 
 """
 
 import io
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,13 +76,28 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_picture(source: Path | bytes, keep_icc: bool = False) -> Picture:
+Source = Picture | Pixels | Image.Image | str | os.PathLike[str]
+
+
+def as_picture(source: Source) -> Picture:
+    """Whatever a caller of the library has -> Picture. Raises InputError for what is no picture."""
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return read_picture(source)
+    if isinstance(source, Image.Image):
+        return from_pillow(source)
+    if isinstance(source, np.ndarray):
+        return Picture(source)
+    raise InputError(f"{type(source).__name__} is no picture; give a Picture, an array, a Pillow image or a path")
+
+
+def read_picture(source: str | os.PathLike[str] | bytes, keep_icc: bool = False) -> Picture:
     """Image file (path or contents) -> Picture. Raises InputError if it is not a picture that can be used."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            file = source if isinstance(source, Path) else io.BytesIO(source)
-            with Image.open(file) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
                 return _picture(image, keep_icc)
     except (InputError, MemoryError):
         raise
@@ -90,6 +106,16 @@ def read_picture(source: Path | bytes, keep_icc: bool = False) -> Picture:
     except UnidentifiedImageError as error:
         raise InputError("not an image file that Pillow can read") from error
     except Exception as error:  # damaged files make Pillow and its plugins raise almost anything
+        raise InputError(f"cannot be read as a picture: {_one_line(error)}") from error
+
+
+def from_pillow(image: Image.Image, keep_icc: bool = False) -> Picture:
+    """Pillow image -> Picture, by the rules for files. Raises InputError."""
+    try:
+        return _picture(image, keep_icc)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # an image may still have to be read from its file
         raise InputError(f"cannot be read as a picture: {_one_line(error)}") from error
 
 

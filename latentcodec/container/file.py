@@ -59,7 +59,9 @@ def read(data: bytes, limits: Limits = DEFAULT_LIMITS) -> LcodecFile:
     if _checksum(head, body) != data[HEADER_BYTES - CHECKSUM_BYTES : HEADER_BYTES]:
         raise CorruptError("the checksum does not match: the file is damaged or cut short")
     if values["width"] * values["height"] > limits.max_pixels:
-        raise LimitError(f"{values['width']}x{values['height']} exceeds the limit of {limits.max_pixels} pixels")
+        raise LimitError(
+            f"{values['width']}x{values['height']} exceeds the limit of {limits.max_pixels} pixels (--max-pixels)"
+        )
     parsed, offset = chunk_list.read(data, HEADER_BYTES, limits) if values["has_chunks"] else ((), HEADER_BYTES)
     return LcodecFile(
         codec=values["codec"],
