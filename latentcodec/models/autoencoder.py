@@ -76,11 +76,11 @@ class Decoder(Stack):
         planes = config.noise_planes
         super().__init__(
             conv(config.latent_channels, w8),
-            *_blocks(w8, d8, noise_input(planes, w8, seed=3)),
+            *_blocks(w8, d8, noise_input(planes, w8, seed=3, stride=8)),
             Up(w8, w4),
-            *_blocks(w4, d4, noise_input(planes, w4, seed=4)),
+            *_blocks(w4, d4, noise_input(planes, w4, seed=4, stride=4)),
             Up(w4, w2),
-            *_blocks(w2, d2, noise_input(planes, w2, seed=5)),
+            *_blocks(w2, d2, noise_input(planes, w2, seed=5, stride=2)),
             conv(w2, 12, gain=SMALL),
         )
         self.shortcut = conv(config.latent_channels, BLOCK_VALUES, kernel=1) if config.shortcut else None

@@ -26,7 +26,7 @@ class MiniUNet(nn.Module):
     def __init__(self, widths: tuple[int, int, int], latent_channels: int, embedding: int, noise_planes: int = 0):
         super().__init__()
         w8, w16, w32 = widths
-        self.in8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=1))
+        self.in8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=1, stride=8))
         self.down16 = Down(w8, w16)
         self.in16 = narrow(w16, embedding)
         self.down32 = Down(w16, w32)
@@ -35,7 +35,7 @@ class MiniUNet(nn.Module):
         self.up16 = Up(w32, w16)
         self.out16 = narrow(w16, embedding)
         self.up8 = Up(w16, w8)
-        self.out8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=2))
+        self.out8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=2, stride=8))
         self.head = conv(w8, latent_channels, gain=0.1)
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:

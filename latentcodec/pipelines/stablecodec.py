@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, WeightsError
 from latentcodec.image import Pixels
+from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.rate import RATE_STEPS
-from latentcodec.models.stablecodec.config import Z_STRIDE, StableCodecConfig
+from latentcodec.models.stablecodec.config import Y_STRIDE, Z_STRIDE, StableCodecConfig
 from latentcodec.models.stablecodec.export import DECODER_ENTROPY, INTEGER_PREFIX
 from latentcodec.models.stablecodec.integer_entropy import (
     CodedLatents,
@@ -29,6 +30,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import Encoded, PayloadBudget
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
+from latentcodec.pipelines.tiles import tiles
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
 
@@ -75,11 +77,17 @@ class StableCodecPipeline:
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        latents = self._decode_symbols(encoded, height, width)
-        y = torch.from_numpy(latents.values())[None].to(self._device)
-        with self._autocast():
-            pixels = self._codec.synthesise(y, self._rate(encoded.rate))
-        return _to_pixels(pixels, height, width)
+        y = torch.from_numpy(self._decode_symbols(encoded, height, width).values())[None]
+        rate = self._rate(encoded.rate)
+        picture = np.empty((height, width, 3), np.uint8)
+        for tile in tiles(y.shape[2], y.shape[3]):
+            with self._autocast(), tile_at(self._codec, (Y_STRIDE * tile.seen[0].start, Y_STRIDE * tile.seen[1].start)):
+                pixels = self._codec.synthesise(y[:, :, *tile.seen].to(self._device), rate)
+            inside_rows, inside_columns = (_scaled(part) for part in tile.inside)
+            rows, columns = (_scaled(part) for part in tile.kept)
+            region = picture[rows, columns]  # cut off at the picture's border, beyond which lies padding
+            region[:] = _to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
+        return picture
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
         latents = self._entropy.code(
@@ -150,6 +158,11 @@ def _fast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the hardware multiplies it, else float32."""
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device.type == "cuda" or supported() else torch.float32
+
+
+def _scaled(part: slice) -> slice:
+    """Positions of y -> pixels."""
+    return slice(Y_STRIDE * part.start, Y_STRIDE * part.stop)
 
 
 def _z_shape(height: int, width: int) -> tuple[int, int]:

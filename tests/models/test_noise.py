@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentcodec.models.blocks.noise import NoiseInput, noise_input, uniform_noise
+from latentcodec.models.blocks.noise import NoiseInput, noise_input, tile_at, uniform_noise
 
 PINNED = [1.291990, -0.739646, -0.731864, -1.397757]  # by the formula of formats/stablecodec.md in Python's integers
 
@@ -34,9 +34,18 @@ def test_a_crop_sees_its_part_of_the_planes() -> None:
 
 
 def test_decoding_is_deterministic_and_training_is_not() -> None:
-    layer, x = NoiseInput(2, 4, seed=1), torch.zeros(2, 4, 8, 8)
+    layer, x = NoiseInput(2, 4, seed=1, stride=8), torch.zeros(2, 4, 8, 8)
     trained = layer(x)
     assert not torch.equal(trained[0], trained[1])
     layer.eval()
     assert torch.equal(layer(x)[0], layer(x)[1])
-    assert noise_input(0, 4, seed=1) is None
+    assert noise_input(0, 4, seed=1, stride=8) is None
+
+
+def test_a_tile_sees_its_part_of_the_noise() -> None:
+    layer = NoiseInput(2, 4, seed=1, stride=8).eval()
+    whole = layer(torch.zeros(1, 4, 12, 12))
+    with tile_at(layer, (32, 64)):
+        tile = layer(torch.zeros(1, 4, 8, 4))
+    assert torch.equal(tile, whole[:, :, 4:, 8:])
+    assert torch.equal(layer(torch.zeros(1, 4, 12, 12)), whole)

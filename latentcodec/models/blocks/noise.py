@@ -6,6 +6,8 @@ decoder sees the same ones, and a crop or a tile sees its part of them.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -19,15 +21,18 @@ _TRAINING_SPAN = 1 << 20  # of the random position at which a training crop sees
 
 
 class NoiseInput(nn.Module):
-    """Adds a learned mixture of noise planes to features [B, C, h, w].
+    """Adds a learned mixture of noise planes to features [B, C, h, w] of the picture at 1 / `stride` of its size.
 
-    In training, every picture sees the planes from a random position on.
+    In training, every picture sees the planes from a random position on. origin: position of the upper left pixel in
+    the picture, (row, column), where only a tile of it is decoded.
     """
 
-    def __init__(self, planes: int, channels: int, seed: int):
+    def __init__(self, planes: int, channels: int, seed: int, stride: int):
         super().__init__()
         self.planes = planes
         self.seed = seed
+        self.stride = stride
+        self.origin = (0, 0)
         self.mix = conv(planes, channels, kernel=1, gain=INITIAL_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +40,8 @@ class NoiseInput(nn.Module):
         if self.training:
             origin = torch.randint(_TRAINING_SPAN, (2, batch, 1, 1, 1), device=x.device)
         else:
-            origin = torch.zeros((2, batch, 1, 1, 1), dtype=torch.int64, device=x.device)
+            position = [pixel // self.stride for pixel in self.origin]
+            origin = torch.tensor(position, device=x.device)[:, None, None, None, None]
         rows = origin[0] + torch.arange(height, device=x.device)[:, None]
         columns = origin[1] + torch.arange(width, device=x.device)
         planes = torch.arange(self.planes, device=x.device)[:, None, None]
@@ -43,9 +49,20 @@ class NoiseInput(nn.Module):
         return x + self.mix(noise.to(self.mix.weight.dtype))
 
 
-def noise_input(planes: int, channels: int, seed: int) -> NoiseInput | None:
+def noise_input(planes: int, channels: int, seed: int, stride: int) -> NoiseInput | None:
     """None for no planes."""
-    return NoiseInput(planes, channels, seed) if planes else None
+    return NoiseInput(planes, channels, seed, stride) if planes else None
+
+
+@contextmanager
+def tile_at(model: nn.Module, origin: tuple[int, int]) -> Iterator[None]:
+    """Within, the noise inputs of `model` see the planes from this pixel (row, column) on."""
+    inputs = [module for module in model.modules() if isinstance(module, NoiseInput)]
+    for module in inputs:
+        module.origin = origin
+    yield
+    for module in inputs:
+        module.origin = (0, 0)
 
 
 def uniform_noise(rows: Tensor, columns: Tensor, planes: Tensor, seed: int) -> Tensor:

@@ -59,7 +59,7 @@ def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-Z_STRIDE = 64
+Y_STRIDE, Z_STRIDE = 32, 64
 # What the keys mean where a weights file is older than they are.
 EARLIER_AUTOENCODER: dict[str, Any] = {"shortcut": False, "noise_planes": 0}
 EARLIER: dict[str, Any] = {"packed_tables": 0, "packed_reach": 1, "noise_planes": 0}

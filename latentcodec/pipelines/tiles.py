@@ -1,0 +1,46 @@
+"""A grid of latents in overlapping tiles, so that decoding a large picture takes no more memory than a small one.
+
+A tile is decoded with a margin of latents around it that is thrown away afterwards. The networks see a little further
+than the margin, but what lies there hardly matters: docs/results.md has the difference.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LARGEST_SIDE = 64  # of what is decoded at once, margins included; positions of y
+MARGIN = 8
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Rows and columns of the grid: `seen` are decoded, `kept` are used; `inside` is the latter within the former."""
+
+    seen: tuple[slice, slice]
+    kept: tuple[slice, slice]
+
+    @property
+    def inside(self) -> tuple[slice, slice]:
+        """`kept`, counted from the start of `seen`."""
+        rows, columns = (
+            slice(kept.start - seen.start, kept.stop - seen.start)
+            for kept, seen in zip(self.kept, self.seen, strict=True)
+        )
+        return rows, columns
+
+
+def tiles(height: int, width: int) -> Iterator[Tile]:
+    """Tiles whose `kept` parts cover a grid of latents once; a small grid is one tile without margins."""
+    for seen_rows, kept_rows in _cut(height):
+        for seen_columns, kept_columns in _cut(width):
+            yield Tile((seen_rows, seen_columns), (kept_rows, kept_columns))
+
+
+def _cut(length: int) -> Iterator[tuple[slice, slice]]:
+    """(seen, kept) along one side."""
+    if length <= LARGEST_SIDE:
+        yield slice(0, length), slice(0, length)
+        return
+    step = LARGEST_SIDE - 2 * MARGIN
+    for start in range(0, length, step):
+        end = min(start + step, length)
+        yield slice(max(start - MARGIN, 0), min(end + MARGIN, length)), slice(start, end)

@@ -1,0 +1,35 @@
+"""Tiles cover a grid once and agree with decoding it whole."""
+
+import numpy as np
+import pytest
+
+from latentcodec.pipelines import tiles as tiling
+from latentcodec.pipelines.tiles import LARGEST_SIDE, MARGIN, tiles
+from latentcodec.rate import Quality
+from tests import tiny
+
+
+@pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 3), (200, 130), (48, 512)])
+def test_tiles_cover_a_grid_once_with_margins(size: tuple[int, int]) -> None:
+    covered = np.zeros(size, int)
+    numbers = np.arange(size[0] * size[1]).reshape(size)
+    for tile in tiles(*size):
+        covered[tile.kept] += 1
+        seen = numbers[tile.seen]
+        assert max(seen.shape) <= LARGEST_SIDE
+        assert np.array_equal(seen[tile.inside], numbers[tile.kept])
+        for kept, whole, length in zip(tile.kept, tile.seen, size, strict=True):
+            assert whole.start == 0 or kept.start - whole.start == MARGIN or length <= LARGEST_SIDE
+            assert whole.stop == length or whole.stop - kept.stop == MARGIN
+    assert (covered == 1).all()
+
+
+def test_a_picture_in_tiles_is_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = tiny.load()
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 1100, 3)).astype(np.uint8)
+    encoded = pipeline.encode(pixels, Quality(60))
+    whole = pipeline.decode(encoded, (1100, 700))
+    monkeypatch.setattr(tiling, "LARGEST_SIDE", 22)
+    assert len(list(tiles(22, 36))) > 1
+    difference = pipeline.decode(encoded, (1100, 700)).astype(int) - whole
+    assert np.abs(difference).max() <= 2
