@@ -16,7 +16,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 install: $(VENV)/.installed  ## install lcodec and the development tools into .venv
 
-demo: install  ## encode and decode a photograph; the files lie in demo/
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+demo: $(VENV)/.demo  ## encode and decode a photograph; the files lie in demo/
 	@mkdir -p demo
 	$(BIN)/lcodec encode $(PHOTO) -q 0.05bpp -o demo/photo.lcx
 	$(BIN)/lcodec decode demo/photo.lcx -o demo/photo.png

@@ -7,11 +7,9 @@ import click
 from latentcodec.cli.files import read_input
 from latentcodec.container import file as container
 from latentcodec.container.chunks import Tag
-from latentcodec.container.header import HEADER, HEADER_BYTES
+from latentcodec.container.header import CODECS, HEADER, HEADER_BYTES
 from latentcodec.errors import LcodecError
 from latentcodec.limits import HEADER_ONLY
-
-METHOD_NAMES = {1: "overfit", 2: "stablecodec", 3: "sodec"}
 
 
 @click.command("info")
@@ -37,7 +35,8 @@ def info_command(context: click.Context, inputs: tuple[str, ...], as_json: bool)
             click.echo(json.dumps(figures))
             continue
         for name, value in figures.items():
-            click.echo(f"{name:<14}{value}")
+            text = ", ".join(f"{k}: {v}" for k, v in value.items()) or "none" if isinstance(value, dict) else value
+            click.echo(f"{name:<14}{text}")
     context.exit(code)
 
 
@@ -47,7 +46,6 @@ def describe(name: str, data: bytes) -> dict[str, object]:
     header = container.read_header(data)
     fields: dict[str, object] = {field.name: header[field.name] for field in HEADER}
     fields["magic"] = f"{header['magic']:03x}"
-    fields["codec"] = f"{header['codec']} ({METHOD_NAMES.get(header['codec'], 'unknown')})"
     for hexadecimal, digits in (("weights", 4), ("symbols", 2), ("checksum", 4)):
         fields[hexadecimal] = f"{header[hexadecimal]:0{digits}x}"
     chunks = {Tag(chunk.tag).name.lower(): len(chunk.data) for chunk in parsed.chunks}
@@ -56,8 +54,9 @@ def describe(name: str, data: bytes) -> dict[str, object]:
         "bytes": len(data),
         "bpp": round(8 * len(data) / (parsed.width * parsed.height), 5),
         **fields,
+        "method": CODECS.get(header["codec"], "unknown"),
         "header_bytes": HEADER_BYTES,
         "chunk_bytes": len(data) - HEADER_BYTES - len(parsed.payload),
         "payload_bytes": len(parsed.payload),
-        "chunks": chunks or "none",
+        "chunks": chunks,
     }

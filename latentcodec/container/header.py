@@ -5,10 +5,12 @@ from latentcodec.container.fields import BitField, size_bytes
 MAGIC = 0x9CD
 VERSION = 1
 
+CODECS = {1: "overfit", 2: "stablecodec", 3: "sodec"}
+
 HEADER = (
     BitField("magic", 12, "always 0x9CD"),
     BitField("version", 4, "format version, 1"),
-    BitField("codec", 3, "method: 1 overfit, 2 stablecodec, 3 sodec"),
+    BitField("codec", 3, "method: " + ", ".join(f"{number} {name}" for number, name in CODECS.items())),
     BitField("has_chunks", 1, "1: chunks follow the header"),
     BitField("width", 14, "width of the picture in pixels, stored minus 1", bias=1),
     BitField("height", 14, "height of the picture in pixels, stored minus 1", bias=1),

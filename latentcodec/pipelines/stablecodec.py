@@ -34,8 +34,6 @@ from latentcodec.pipelines.tiles import tiles
 from latentcodec.rate import Quality
 from latentcodec.weights.store import Weights
 
-RATE_WEIGHT = 0.0  # of rounding where nothing has to be saved
-
 
 class StableCodecPipeline:
     """The model with its weights on one device."""
@@ -63,7 +61,7 @@ class StableCodecPipeline:
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
             if rate not in sources:
                 sources[rate] = self._analyse(prepared, rate)
-            encoded = self._code(rate, sources[rate], rate_distortion_rounding(RATE_WEIGHT + thrift))
+            encoded = self._code(rate, sources[rate], rate_distortion_rounding(thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):

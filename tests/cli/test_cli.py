@@ -68,12 +68,13 @@ def test_info_prints_every_field_in_order(lcodec: Lcodec, small: Path) -> None:
     names = [line.split()[0] for line in shown.out.splitlines()]
     assert names == [
         "file", "bytes", "bpp", "magic", "version", "codec", "has_chunks", "width", "height", "rate", "weights",
-        "symbols", "checksum", "header_bytes", "chunk_bytes", "payload_bytes", "chunks",
+        "symbols", "checksum", "method", "header_bytes", "chunk_bytes", "payload_bytes", "chunks",
     ]  # fmt: skip
     figures = json.loads(lcodec("info", "--json", "a.lcx").out)
     assert figures["width"] == 120
     assert figures["height"] == 80
-    assert figures["codec"] == "2 (stablecodec)"
+    assert (figures["codec"], figures["method"], figures["chunks"]) == (2, "stablecodec", {})
+    assert shown.out.splitlines()[-1].split() == ["chunks", "none"]
     assert figures["bytes"] == Path("a.lcx").stat().st_size == 12 + figures["payload_bytes"]
 
 
@@ -138,7 +139,7 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
         (["decode", "none.lcx"], 4, "none.lcx: no such file or directory"),
         (["decode", "text.png", "-o", "x.png"], 5, "text.png: not an lcodec file"),
         (["decode", "damaged.lcx"], 5, "damaged.lcx: the checksum does not match: the file is damaged or cut short"),
-        (["decode", "good.lcx", "--max-pixels", "99"], 5, "good.lcx: 120x80 exceeds the limit of 99 pixels"),
+        (["decode", "good.lcx", "--max-pixels", "99"], 5, "good.lcx: 120x80 exceeds the limit of 99 pixels (--max-pixels)"),
         (["decode", "good.lcx", "-o", "a.xyz"], 4,
          "good.lcx: cannot write .xyz; there is .png .jpg .jpeg .webp .avif .tif "
                                                    ".tiff .bmp .ppm .pgm"),

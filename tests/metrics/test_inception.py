@@ -99,6 +99,17 @@ def test_fréchet_distance_equals_its_definition(n: int, m: int) -> None:
     assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
 
 
+def test_distances_equal_those_of_the_reference_programs() -> None:
+    # pytorch-fid 0.3.0 (calculate_frechet_distance) and torch-fidelity 0.3.0 (polynomial_mmd) on the same features;
+    # numpy promises that this generator's numbers never change.
+    generator = np.random.RandomState(2026)
+    a = np.abs(generator.normal(size=(300, 64)))
+    a[:, ::2] *= 1.5
+    b = np.abs(generator.normal(size=(300, 64))) * 1.2 + 0.1
+    assert frechet_distance(a, b) == pytest.approx(8.413559150168936, rel=1e-12)
+    assert kernel_distance(a, b) == pytest.approx(0.6382687961830484, rel=1e-12)
+
+
 def test_kernel_distance_equals_its_definition() -> None:
     generator = np.random.default_rng(3)
     a, b = generator.normal(size=(1100, 5)), generator.normal(size=(30, 5)) + 0.3  # more rows than are taken at once

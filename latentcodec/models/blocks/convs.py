@@ -91,11 +91,11 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """[B, Ci, H, W] -> [B, Co, 2H, 2W] by a convolution and pixel shuffle (sub-pixel convolution)."""
+    """[B, Ci, H, W] -> [B, Co, 2H, 2W] by a 1x1 convolution and pixel shuffle (sub-pixel convolution)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, gain: float = 1.0):
+    def __init__(self, in_channels: int, out_channels: int, gain: float = 1.0):
         super().__init__()
-        self.conv = conv(in_channels, 4 * out_channels, kernel, gain=gain)
+        self.conv = conv(in_channels, 4 * out_channels, kernel=1, gain=gain)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(x), 2)
