@@ -139,7 +139,8 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
         (["decode", "none.lcx"], 4, "none.lcx: no such file or directory"),
         (["decode", "text.png", "-o", "x.png"], 5, "text.png: not an lcodec file"),
         (["decode", "damaged.lcx"], 5, "damaged.lcx: the checksum does not match: the file is damaged or cut short"),
-        (["decode", "good.lcx", "--max-pixels", "99"], 5, "good.lcx: 120x80 exceeds the limit of 99 pixels (--max-pixels)"),
+        (["decode", "good.lcx", "--max-pixels", "99"], 5,
+         "good.lcx: 120x80 exceeds the limit of 99 pixels (--max-pixels)"),
         (["decode", "good.lcx", "-o", "a.xyz"], 4,
          "good.lcx: cannot write .xyz; there is .png .jpg .jpeg .webp .avif .tif "
                                                    ".tiff .bmp .ppm .pgm"),
