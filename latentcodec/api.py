@@ -119,8 +119,7 @@ def _as_gray(picture: Picture) -> Picture:
 
 def _describe(budget: int, overhead: int, reach: OutOfReachError, pixels: int) -> str:
     smallest, largest = reach.smallest + overhead, reach.largest + overhead
-    bpp = [8 * size / pixels for size in (budget, smallest, largest)]
-    return (
-        f"{budget} bytes ({bpp[0]:.4f} bpp) is out of reach for this picture: it takes {smallest} to {largest} bytes "
-        f"({bpp[1]:.4f} to {bpp[2]:.4f} bpp)"
-    )
+    low, high = (8 * size / pixels for size in (smallest, largest))
+    asked = f"{budget} bytes ({8 * budget / pixels:.4f} bpp)" if budget else "less than a byte"
+    takes = f"{smallest} to {largest} bytes ({low:.4f} to {high:.4f} bpp)"
+    return f"{asked} is out of reach for this picture: it takes {takes}"

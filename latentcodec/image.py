@@ -247,7 +247,7 @@ def write_picture(picture: Picture, suffix: str) -> bytes:
     """Picture -> contents of an image file of the kind that `suffix` ('.png') names; the kinds are FORMATS.
 
     PNG, WebP, TIFF, PPM and BMP are lossless, JPEG and AVIF of quality 95. Raises InputError for another suffix, and
-    where the kind cannot hold the picture's alpha or colour profile.
+    where the kind cannot hold the picture's alpha, colours or colour profile.
     """
     check_suffix(suffix)
     kind = FORMATS[suffix.lower()]
@@ -255,6 +255,8 @@ def write_picture(picture: Picture, suffix: str) -> bytes:
         raise InputError(f"{suffix} cannot hold the picture's alpha channel; write .png or .webp")
     if picture.icc is not None and not kind.metadata:
         raise InputError(f"{suffix} cannot hold the picture's colour profile; write .png or .webp")
+    if suffix.lower() == ".pgm" and not picture.gray:
+        raise InputError(".pgm holds grayscale only; write .ppm or .png")
     image = to_pillow(picture)
     out = io.BytesIO()
     try:

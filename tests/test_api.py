@@ -107,6 +107,11 @@ def test_budget_smaller_than_the_metadata_is_out_of_reach() -> None:
         encode(Picture(SMALL, xmp=bytes(900)), ByteBudget(800))
 
 
+def test_budget_of_less_than_a_byte_is_out_of_reach() -> None:
+    with pytest.raises(BudgetError, match=r"^less than a byte is out of reach for this picture: it takes \d+ to "):
+        encode(SMALL[:1, :1], BppBudget(0.05))
+
+
 def test_inspect_tells_what_encode_wrote() -> None:
     parsed = inspect(encode(SMALL, Quality(50)))
     assert (parsed.width, parsed.height, parsed.codec, parsed.rate) == (192, 128, 2, 128)

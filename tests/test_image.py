@@ -277,3 +277,9 @@ def test_planes_round_trip_and_damage_is_noticed() -> None:
         decode_plane(data[: len(data) // 2], (21, 33))
     with pytest.raises(CorruptError, match="cannot be read"):
         decode_plane(b"no picture", (21, 33))
+
+
+def test_colours_do_not_go_into_a_grayscale_format() -> None:
+    assert write_picture(Picture(GRADIENT[:, :, :1].repeat(3, 2), gray=True), ".pgm").startswith(b"P5")
+    with pytest.raises(InputError, match="grayscale only"):
+        write_picture(Picture(GRADIENT), ".pgm")

@@ -56,7 +56,7 @@ def draw(paths: Sequence[Path], target: Target, method: str, device: str, output
 
 def _cell(pixels: Pixels, text: str) -> Pixels:
     height, width = pixels.shape[:2]
-    half = resize(pixels, (width // 2, height // 2))
+    half = resize(pixels, (max(1, width // 2), max(1, height // 2)))
     return np.pad(
         np.concatenate([half, label_strip(text, half.shape[1])]), ((2, 2), (2, 2), (0, 0)), constant_values=255
     )
