@@ -1,5 +1,6 @@
 """The networks of stablecodec.md: names and shapes equal the model, and its formulas give the model's pixels."""
 
+import json
 import math
 
 import torch
@@ -11,6 +12,7 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.entropy import EntropyModel
 from latentcodec.models.stablecodec.export import export_entropy
 from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.weights import store
 
 LAYERS = [row for table in tables_of("stablecodec.md", "layer | kind | in | out | hidden") for row in table]
 TENSORS = {
@@ -28,6 +30,7 @@ NOISE = {
     name: (int(planes), int(seed))
     for name, planes, seed in table_after("stablecodec.md", "noisy layer | planes | seed")
 }
+SHIPPED = StableCodecConfig.from_json(store.read_weights(store.path_of("stablecodec-mini")).metadata["config"])
 ENCODER = ("vae.encoder.", "auxiliary_encoder.", "analysis.", "entropy.")
 
 
@@ -52,13 +55,13 @@ def documented_shapes():
 
 
 def test_layer_tables_equal_the_model():
-    tensors = StableCodec(StableCodecConfig()).state_dict()
+    tensors = StableCodec(SHIPPED).state_dict()
     assert documented_shapes() == {k: list(v.shape) for k, v in tensors.items() if not k.startswith(ENCODER)}
 
 
 def test_integer_tensors_equal_the_exported_ones():
     with torch.no_grad():
-        exported = export_entropy(EntropyModel(StableCodecConfig()))
+        exported = export_entropy(EntropyModel(SHIPPED))
     documented = {
         tensor.replace("stepN", f"step{n}"): [kind, shape]
         for tensor, kind, shape in table_after("stablecodec.md", "tensor | type | shape")
@@ -68,9 +71,9 @@ def test_integer_tensors_equal_the_exported_ones():
     assert documented == {k: [str(v.dtype)[6:], ", ".join(map(str, v.shape))] for k, v in exported.items()}
 
 
-def test_sizes_equal_the_default_configuration():
+def test_sizes_equal_those_of_the_shipped_model():
     documented = {key: size for _, key, size, _ in table_after("stablecodec.md", "symbol | key | stablecodec-mini")}
-    config = StableCodecConfig()
+    config = SHIPPED
     for key, size in documented.items():
         value = config
         for name in key.split("."):
@@ -88,6 +91,19 @@ def noise(planes, height, width, seed):
 
     values = [[[plane(p, i, j) for j in range(width)] for i in range(height)] for p in range(planes)]
     return torch.tensor(values, dtype=torch.float64)
+
+
+def test_absent_keys_mean_what_the_document_says():
+    values = json.loads(StableCodecConfig().to_json())
+    for key in ("packed_tables", "packed_reach", "noise_planes"):
+        del values[key]
+    del values["autoencoder"]["shortcut"], values["autoencoder"]["noise_planes"]
+    config = StableCodecConfig.from_json(json.dumps(values))
+    assert (config.packed_tables, config.packed_reach, config.noise_planes) == (0, 1, 0)
+    assert (config.autoencoder.shortcut, config.autoencoder.noise_planes) == (False, 0)
+    said = {key: meaning for _, key, _, meaning in table_after("stablecodec.md", "symbol | key | stablecodec-mini")}
+    assert "0 where the key is absent" in said["packed_tables"]
+    assert "1 where the key is absent" in said["packed_reach"]
 
 
 class Picture:

@@ -46,7 +46,7 @@ class NoiseInput(nn.Module):
         columns = origin[1] + torch.arange(width, device=x.device)
         planes = torch.arange(self.planes, device=x.device)[:, None, None]
         noise = uniform_noise(rows, columns, planes, self.seed)
-        return x + self.mix(noise.to(self.mix.weight.dtype))
+        return x + self.mix(noise.to(self.mix.weight.dtype, memory_format=torch.channels_last))
 
 
 def noise_input(planes: int, channels: int, seed: int, stride: int) -> NoiseInput | None:
