@@ -1,4 +1,4 @@
-"""A grid of latents in overlapping tiles, so that decoding a large picture takes no more memory than a small one.
+"""A grid of latents in overlapping tiles, so that decoding a large picture takes little more memory than a small one.
 
 A tile is decoded with a margin of latents around it that is thrown away afterwards. The networks see a little further
 than the margin, but what lies there hardly matters: docs/results.md has the difference.
