@@ -159,6 +159,8 @@ def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, qu
                 continue
             try:
                 message = work(job)
+            except BrokenPipeError:
+                raise  # nobody reads any more: no error to report, and no reason to go on
             except (LcodecError, MemoryError, OSError, RuntimeError) as error:
                 reason, failure = explain(error)
                 click.echo(f"lcodec: {job.name}: {reason}", err=True)

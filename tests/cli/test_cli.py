@@ -306,3 +306,18 @@ def test_an_overwritten_file_keeps_its_mode(lcodec: Lcodec, small: Path) -> None
     Path("a.lcx").chmod(0o600)
     assert lcodec("encode", small, "-q", "10", "-o", "a.lcx").code == 0
     assert Path("a.lcx").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_word(
+    lcodec: Lcodec, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(target: str, data: bytes) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("latentcodec.cli.encode.write_output", write)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # which the command closes
+    monkeypatch.setattr(sys, "argv", ["lcodec", "encode", str(small), "-q", "10", "-o", "a.lcx"])
+    with pytest.raises(SystemExit) as leaving:
+        main()
+    assert leaving.value.code == 1
+    assert sys.stderr.closed

@@ -60,9 +60,11 @@ def tile_at(model: nn.Module, origin: tuple[int, int]) -> Iterator[None]:
     inputs = [module for module in model.modules() if isinstance(module, NoiseInput)]
     for module in inputs:
         module.origin = origin
-    yield
-    for module in inputs:
-        module.origin = (0, 0)
+    try:
+        yield
+    finally:
+        for module in inputs:
+            module.origin = (0, 0)
 
 
 def uniform_noise(rows: Tensor, columns: Tensor, planes: Tensor, seed: int) -> Tensor:
