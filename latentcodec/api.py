@@ -10,8 +10,8 @@ from latentcodec.container.header import HEADER_BYTES
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Source, as_picture, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
-from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget
-from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, method_of, pipeline, weights_of
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, OutOfReachError, PayloadBudget, Settings
+from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, method_of, model_named, model_of, pipeline
 from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes, parse_target
 
 
@@ -30,12 +30,15 @@ def encode_picture(
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     best_effort: bool = False,
+    vae: str | None = None,
+    settings: Settings = DEFAULT_SETTINGS,
 ) -> EncodeResult:
     """Picture, uint8 array [H, W, 3], Pillow image or path of an image file -> bytes of an .lcx file.
 
     `target`: Quality, ByteBudget or BppBudget, or a text as the command line takes it: "0.05bpp". A budget covers the
     whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the budget is out of reach for
-    this picture, which `best_effort` turns into the nearest reachable size.
+    this picture, which `best_effort` turns into the nearest reachable size. `vae`: name or folder of an autoencoder,
+    for method "overfit".
     """
     picture = as_picture(picture)
     target = parse_target(target) if isinstance(target, str) else target
@@ -43,13 +46,13 @@ def encode_picture(
     chunks = _chunks_of(picture)
     overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
     chosen = method_named(method)
-    codec = pipeline(chosen, chosen.weights[0], device)
+    codec = pipeline(chosen, model_named(chosen, vae), device)
     if isinstance(target, Quality):
-        encoded = codec.encode(picture.pixels, target)
+        encoded = codec.encode(picture.pixels, target, settings)
     else:
         budget = budget_bytes(target, width * height)
         try:
-            encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort))
+            encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort), settings)
         except OutOfReachError as reach:
             raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
     parsed = LcodecFile(
@@ -65,22 +68,29 @@ def encode(
     method: str = DEFAULT_METHOD,
     device: str = "auto",
     best_effort: bool = False,
+    vae: str | None = None,
+    settings: Settings = DEFAULT_SETTINGS,
 ) -> bytes:
     """`encode_picture`, returning only the file's bytes."""
-    return encode_picture(picture, target, method=method, device=device, best_effort=best_effort).data
+    return encode_picture(
+        picture, target, method=method, device=device, best_effort=best_effort, vae=vae, settings=settings
+    ).data
 
 
-def decode(data: bytes, *, device: str = "auto", limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError."""
+def decode(data: bytes, *, device: str = "auto", limits: Limits = DEFAULT_LIMITS, vae: str | None = None) -> Picture:
+    """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError.
+
+    `vae`: folder of the autoencoder, if the file was written with one that this program does not know by name.
+    """
     parsed = inspect(data, limits=limits)
     method = method_of(parsed.codec)
-    weights = weights_of(method, parsed.weights)
+    model = model_of(method, parsed.weights, vae)
     size = parsed.width, parsed.height
     alpha = parsed.chunk(Tag.ALPHA)
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     picture = Picture(
-        pixels=pipeline(method, weights, device).decode(encoded, size),
+        pixels=pipeline(method, model, device).decode(encoded, size),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

@@ -16,6 +16,7 @@ from latentcodec.api import decode, encode_picture, inspect
 from latentcodec.bench import classical
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
 from latentcodec.pipelines.registry import METHODS, method_named
 from latentcodec.rate import Quality, Target, budget_bytes
 from latentcodec.weights import manifest
@@ -52,17 +53,25 @@ class Codec(Protocol):
 
 
 class Learned:
-    """A method of lcodec."""
+    """A method of lcodec: "stablecodec", "overfit", or "overfit:taef2:7" with an autoencoder and an effort."""
 
     version = __version__
 
     def __init__(self, name: str, device: str):
         self.name = name
-        self.weights = manifest.row(method_named(name).weights[0]).sha256[:16]
-        self._device = device
+        method, model, effort = (*name.split(":"), "", "")[:3]
+        self._method, self._model, self._device = method, model or None, device
+        self._settings = Settings(int(effort)) if effort else DEFAULT_SETTINGS
+        chosen = method_named(method)
+        used = next((m for m in chosen.models if m.name == (model or chosen.models[0].name)), None)
+        if used is None:
+            raise InputError(f"{name}: no model called {model!r}; there is {', '.join(m.name for m in chosen.models)}")
+        self.weights = manifest.row(used.weights[0]).sha256[:16]
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
-        result = encode_picture(pixels, target, method=self.name, device=self._device)
+        result = encode_picture(
+            pixels, target, method=self._method, device=self._device, vae=self._model, settings=self._settings
+        )
         overhead = len(result.data) - result.information_bits / 8
         return Coded(result.data, str(inspect(result.data).rate), overhead)
 
@@ -110,7 +119,7 @@ class Classical:
 def codec_named(name: str, device: str = "auto") -> Codec:
     """'stablecodec', 'avif', 'avif/4', ... Raises InputError for an unknown one, or one whose program is missing."""
     methods = [method.name for method in METHODS]
-    if name in methods:
+    if name.partition(":")[0] in methods:
         return Learned(name, device)
     base, _, factor = name.partition("/")
     if base not in classical.ENCODERS or factor not in ("", *map(str, SCALES)):

@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from latentcodec.image import Pixels
+from latentcodec.pipelines.base import DEFAULT_SETTINGS
 from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, pipeline
 from latentcodec.rate import Quality
 
@@ -40,9 +41,9 @@ class Utilisation:
 def measure(pixels: Pixels, device: str, method: str = DEFAULT_METHOD) -> Utilisation:
     """Decode one picture at the middle quality; best of several runs, as for the matrix product."""
     chosen = method_named(method)
-    codec = pipeline(chosen, chosen.weights[0], device)
+    codec = pipeline(chosen, chosen.models[0].name, device)
     size = pixels.shape[1], pixels.shape[0]
-    encoded = codec.encode(pixels, Quality(50))
+    encoded = codec.encode(pixels, Quality(50), DEFAULT_SETTINGS)
     with FlopCounterMode(display=False) as counter:
         codec.decode(encoded, size)
     seconds = min(_seconds(lambda: codec.decode(encoded, size)) for _ in range(REPEATS))

@@ -14,6 +14,8 @@ from latentcodec.errors import InputError
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output (PNG).")
 @click.option("--format", "suffix", default="png", show_default=True, help="Image format where no name tells it.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--vae", default=None, metavar="FOLDER",
+              help="Folder of the autoencoder, for files of method overfit that need one.")  # fmt: skip
 @click.option(
     "--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger pictures."
 )
@@ -27,6 +29,7 @@ def decode_command(
     output: str | None,
     suffix: str,
     device: str,
+    vae: str | None,
     max_pixels: int,
     no_clobber: bool,
     verbose: bool,
@@ -57,7 +60,7 @@ def decode_command(
 
         data = read_input(job.source)
         started = time.perf_counter()
-        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels))
+        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae)
         seconds = time.perf_counter() - started
         kind = _suffix(job, default_suffix)
         if not quiet:

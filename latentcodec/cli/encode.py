@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_output
+from latentcodec.cli.fitting import fitting
 from latentcodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,12 @@ class Figures:
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output.")
 @click.option("-q", "--target", "target_text", default="50", show_default=True, metavar="TARGET",
               help="0.05bpp, 20kB or 2048B: a budget for the file, never exceeded; 0 to 100: a quality.")  # fmt: skip
-@click.option("--method", default=None, help="Coding method.  (default: stablecodec)")
+@click.option("--method", default=None, help="Coding method: stablecodec or overfit.  (default: stablecodec)")
+@click.option("--vae", default=None, metavar="NAME|FOLDER",
+              help="Autoencoder of method overfit: mini (default), taef2, or a folder.")  # fmt: skip
+@click.option("--effort", type=click.IntRange(1, 10), default=None,
+              help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
+@click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the fit early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")
 @click.option("--keep-icc", is_flag=True, help="Store the colour profile instead of converting to sRGB.")
@@ -50,6 +56,9 @@ def encode_command(
     output: str | None,
     target_text: str,
     method: str | None,
+    vae: str | None,
+    effort: int | None,
+    keep_partial: bool,
     device: str,
     best_effort: bool,
     keep_icc: bool,
@@ -79,10 +88,14 @@ def encode_command(
         from latentcodec.pipelines.registry import DEFAULT_METHOD
 
         picture = _read(job, keep_icc, keep_metadata, quiet)
+        chosen = method or DEFAULT_METHOD
+        if chosen == DEFAULT_METHOD and (effort is not None or keep_partial):
+            raise InputError(f"method {chosen} makes no fit: --effort and --keep-partial are for method overfit")
         started = time.perf_counter()
-        result = encode_picture(
-            picture, target, method=method or DEFAULT_METHOD, device=device, best_effort=best_effort
-        )
+        with fitting(effort, keep_partial, quiet=quiet or as_json) as settings:
+            result = encode_picture(
+                picture, target, method=chosen, device=device, best_effort=best_effort, vae=vae, settings=settings
+            )
         seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)
         width, height = picture.size

@@ -33,6 +33,17 @@ class Arithmetic:
         """[O, I] x [I, N] -> [O, N]. Exact: |weights| < 2^15, |columns| <= 2^20, I <= 2^16."""
         return weights @ columns
 
+    def rectify(self, sums: Numbers) -> Numbers:
+        """Sums -> activations, as `relu(rescale(sums))`, in the arithmetic's type and in place."""
+        if self.dtype is np.float64:  # x / 2^12 + 1/2 is exact, and so is its floor
+            sums *= 2.0**-WEIGHT_BITS
+            sums += 0.5
+            np.floor(sums, out=sums)
+        else:
+            sums += 1 << (WEIGHT_BITS - 1)
+            sums >>= WEIGHT_BITS
+        return np.clip(sums, 0, ACTIVATION_LIMIT, out=sums)
+
 
 FAST = Arithmetic(np.float64)
 DEFINITION = Arithmetic(np.int64)

@@ -1,8 +1,10 @@
 """What a codec offers to the rest of the program."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from latentcodec.errors import InputError
 from latentcodec.image import Pixels
 from latentcodec.rate import Quality
 
@@ -25,13 +27,34 @@ class PayloadBudget:
     clamp: bool = False
 
 
+Report = Callable[[int, int, float, float], None]  # steps done, steps to do, estimated bits, error that is minimised
+DEFAULT_EFFORT = 5
+LARGEST_EFFORT = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How hard an encoder tries, 1..LARGEST_EFFORT; whom it tells about progress, and who may stop it early."""
+
+    effort: int = DEFAULT_EFFORT
+    report: Report = lambda step, steps, bits, error: None
+    stopped: Callable[[], bool] = lambda: False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.effort <= LARGEST_EFFORT:
+            raise InputError(f"effort {self.effort} is not in 1..{LARGEST_EFFORT}")
+
+
+DEFAULT_SETTINGS = Settings()
+
+
 class Pipeline(Protocol):
     """A codec with its weights loaded. Pixels are uint8 [H, W, 3]."""
 
     codec_id: int
     fingerprint: int
 
-    def encode(self, pixels: Pixels, target: Quality | PayloadBudget) -> Encoded:
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings) -> Encoded:
         """Pixels -> payload. Raises OutOfReachError if no rate meets the budget and it is not to be clamped."""
 
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:

@@ -1,5 +1,6 @@
 """Codec id -> pipeline. The ids are fixed in formats/README.md and never reused."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,16 +15,35 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Method:
-    """A coding method as users name it, and its weights: the first row writes new files, all of them read."""
+class Model:
+    """What a method codes with: rows of weights.toml, all of which its fingerprint covers."""
 
     name: str
-    codec_id: int
     weights: tuple[str, ...]
 
 
-METHODS = (Method("stablecodec", 2, ("stablecodec-mini",)),)
+@dataclass(frozen=True)
+class Method:
+    """A coding method as users name it, and its models: the first one writes new files, all of them are read."""
+
+    name: str
+    codec_id: int
+    models: tuple[Model, ...]
+
+
+METHODS = (
+    Method("stablecodec", 2, (Model("stablecodec-mini", ("stablecodec-mini",)),)),
+    Method(
+        "overfit",
+        1,
+        (
+            Model("mini", ("stablecodec-mini", "overfit-mini")),
+            Model("taef2", ("taef2-encoder", "taef2-decoder", "overfit-taef2")),
+        ),
+    ),
+)
 DEFAULT_METHOD = "stablecodec"
+FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder that no row names are relative to
 
 
 def method_named(name: str) -> Method:
@@ -42,20 +62,46 @@ def method_of(codec_id: int) -> Method:
     raise UnsupportedError(f"codec {codec_id} is unknown to this version")
 
 
-def fingerprint_of(weights: str) -> int:
-    """Leading two bytes of the SHA-256 of a weights file, as files name it."""
-    return int(row(weights).sha256[:4], 16)
+def fingerprint_of(model: Model) -> int:
+    """Two bytes that name a model in files: the leading ones of the SHA-256 of its weights, or of their hashes."""
+    hashes = [row(name).sha256 for name in model.weights]
+    return int(hashes[0][:4] if len(hashes) == 1 else _joined(hashes)[:4], 16)
 
 
-def weights_of(method: Method, fingerprint: int) -> str:
-    """The row that a file was written with. Raises WeightsError if this program has none with that fingerprint."""
-    known = {fingerprint_of(name): name for name in method.weights}
-    if fingerprint not in known:
-        have = ", ".join(f"{value:04x}" for value in known)
-        raise WeightsError(
-            f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have}"
-        )
-    return known[fingerprint]
+def _joined(hashes: list[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def model_named(method: Method, name: str | None) -> str:
+    """The name of a model of this method, or the folder of an autoencoder for `overfit`. Raises InputError."""
+    if name is None:
+        return method.models[0].name
+    if method.name != "overfit" and name not in {model.name for model in method.models}:
+        raise InputError(f"method {method.name} uses no autoencoder but its own")
+    return name
+
+
+def model_of(method: Method, fingerprint: int, autoencoder: str | None = None) -> str:
+    """Name of the model, or folder of the autoencoder, that a file was written with. Raises WeightsError."""
+    known = {fingerprint_of(model): model.name for model in method.models}
+    if fingerprint in known:
+        return known[fingerprint]
+    if autoencoder is not None and method.name == "overfit":
+        have = _foreign_fingerprint(autoencoder)
+        if have == fingerprint:
+            return autoencoder
+        raise WeightsError(f"the file needs autoencoder {fingerprint:04x}; {autoencoder} is {have:04x}")
+    have_all = ", ".join(f"{value:04x}" for value in known)
+    hint = "; name the folder of its autoencoder with --vae" if method.name == "overfit" else ""
+    raise WeightsError(
+        f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have_all}{hint}"
+    )
+
+
+def _foreign_fingerprint(folder: str) -> int:
+    from latentcodec.pipelines.autoencoders import folder_sha256
+
+    return int(_joined([folder_sha256(folder), row(FOREIGN_REFERENCE).sha256])[:4], 16)
 
 
 def resolve_device(device: str) -> "torch.device":
@@ -73,9 +119,22 @@ def resolve_device(device: str) -> "torch.device":
 
 
 @cache
-def pipeline(method: Method, weights: str, device: str = "auto") -> Pipeline:
-    """The method's pipeline with these weights loaded and verified; kept for further pictures."""
+def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
+    """The method's pipeline with the weights of a model loaded and verified; kept for further pictures."""
+    resolved = resolve_device(device)
+    if method.name == "overfit":
+        return _overfit(method, model, resolved)
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
-    assert method.name == "stablecodec"
-    return StableCodecPipeline(store.load(weights), resolve_device(device))
+    return StableCodecPipeline(store.load(model), resolved)
+
+
+def _overfit(method: Method, model: str, device: "torch.device") -> Pipeline:
+    from latentcodec.pipelines.autoencoders import load_autoencoder
+    from latentcodec.pipelines.overfit import OverfitPipeline
+
+    native = {known.name: known for known in method.models}.get(model)
+    reference = store.load(FOREIGN_REFERENCE if native is None else native.weights[-1])
+    fingerprint = _foreign_fingerprint(model) if native is None else fingerprint_of(native)
+    arrays = {name: tensor.numpy() for name, tensor in reference.tensors.items()}
+    return OverfitPipeline(load_autoencoder(model, device), arrays, native is not None, fingerprint, device)

@@ -5,10 +5,8 @@ decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
 import math
-from contextlib import AbstractContextManager
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -27,7 +25,9 @@ from latentcodec.models.stablecodec.integer_entropy import (
     Quantiser,
 )
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.pipelines.base import Encoded, PayloadBudget
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
+from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.pipelines.tiles import tiles
@@ -43,7 +43,6 @@ class StableCodecPipeline:
     def __init__(self, weights: Weights, device: torch.device):
         self.fingerprint = weights.fingerprint
         self._device = device
-        self._precision = _fast_dtype(device)
         config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
         self._packing = config.packing
         tensors = weights.tensors
@@ -52,9 +51,9 @@ class StableCodecPipeline:
         self._entropy = IntegerEntropy({k: v.numpy() for k, v in integers.items()})
 
     @torch.inference_mode()
-    def encode(self, pixels: Pixels, target: Quality | PayloadBudget) -> Encoded:
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget."""
-        with self._autocast():
+        with fast_autocast(self._device):
             prepared = self._codec.prepare(self._to_tensor(pixels))
         sources: dict[int, tuple[Floats, Floats]] = {}
 
@@ -79,7 +78,10 @@ class StableCodecPipeline:
         rate = self._rate(encoded.rate)
         picture = np.empty((height, width, 3), np.uint8)
         for tile in tiles(y.shape[2], y.shape[3]):
-            with self._autocast(), tile_at(self._codec, (Y_STRIDE * tile.seen[0].start, Y_STRIDE * tile.seen[1].start)):
+            with (
+                fast_autocast(self._device),
+                tile_at(self._codec, (Y_STRIDE * tile.seen[0].start, Y_STRIDE * tile.seen[1].start)),
+            ):
                 pixels = self._codec.synthesise(y[:, :, *tile.seen].to(self._device), rate)
             inside_rows, inside_columns = (_scaled(part) for part in tile.inside)
             rows, columns = (_scaled(part) for part in tile.kept)
@@ -97,7 +99,7 @@ class StableCodecPipeline:
 
     def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> tuple[Floats, Floats]:
         """-> (z, y) in the quantised domain, before rounding."""
-        with self._autocast():
+        with fast_autocast(self._device):
             y = self._codec.analyse(*prepared, self._rate(rate)).float()
             z = self._codec.entropy.hyper_analysis(y, self._rate(rate)).float()
         return z[0].cpu().numpy(), y[0].cpu().numpy()
@@ -105,7 +107,7 @@ class StableCodecPipeline:
     def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
         coder, counter = SymbolEncoder(self._packing), BitCounter(self._packing)
-        latents = self._entropy.code(_Both(coder, counter), rate, shape, source, quantise)
+        latents = self._entropy.code(Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
 
     def _expected(self, pixels: int) -> Curve:
@@ -115,27 +117,12 @@ class StableCodecPipeline:
     def _rate(self, rate: int) -> Tensor:
         return torch.tensor([rate / RATE_STEPS], device=self._device)
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        enabled = self._precision != torch.float32
-        return torch.autocast(self._device.type, dtype=self._precision, enabled=enabled)
-
     def _to_tensor(self, pixels: Pixels) -> Tensor:
         """uint8 [H, W, 3] -> float [1, 3, H', W'] in 0..1, edges repeated to multiples of Z_STRIDE."""
         height, width = pixels.shape[:2]
         unit = torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
         padded = F.pad(unit, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")
         return padded.contiguous(memory_format=torch.channels_last)
-
-
-class _Both:
-    """Encoder and bit counter in one walk."""
-
-    def __init__(self, encoder: SymbolEncoder, counter: BitCounter):
-        self._encoder, self._counter = encoder, counter
-
-    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
-        self._counter.code(tables, symbols)
-        return self._encoder.code(tables, symbols)
 
 
 def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.device) -> StableCodec:
@@ -150,12 +137,6 @@ def _load(tensors: dict[str, Tensor], config: StableCodecConfig, device: torch.d
         raise WeightsError(f"the weights do not fit the model: {names}")
     del codec.entropy.hyper_synthesis, codec.entropy.steps, codec.entropy.prior, codec.entropy.offset
     return codec.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-
-
-def _fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cuda" or supported() else torch.float32
 
 
 def _scaled(part: slice) -> slice:

@@ -3,7 +3,7 @@
 import csv
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,10 @@ class Task(Protocol):
     @property
     def config(self) -> str:
         """Sizes of the model, as JSON."""
+
+    @property
+    def speeds(self) -> Mapping[str, float]:
+        """Learning rates of parameters by name, relative to AdamW's, where they differ."""
 
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage; None: there is none."""
@@ -84,7 +88,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.task.model.to(self.device)
-        self.optimiser = Optimiser(self.task.model)
+        self.optimiser = Optimiser(self.task.model, self.task.speeds)
         self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)

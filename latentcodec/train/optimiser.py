@@ -5,6 +5,7 @@ codec in conflicting directions, which is where such an optimiser needs fewer st
 the comparison. A convolution's weight [O, I, k, k] is handled as the matrix [O, I * k * k].
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,26 +18,33 @@ ADAMW_SHARE = 0.5  # learning rate of AdamW as a share of the stage's
 class Optimiser:
     """Steps all parameters of a model that require a gradient."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, speeds: Mapping[str, float] | None = None):
+        """`speeds`: learning rate of parameters by name, relative to that of AdamW."""
         weights = [p for p in model.parameters() if p.requires_grad]
         convs = [p for p in weights if p.ndim == 4 and min(p.shape[:2]) >= SMALLEST_MATRIX]
         chosen = {id(p) for p in convs}
         # Invariant: each matrix shares its storage with the convolution's weight.
         self._pairs = [(p, nn.Parameter(p.data.view(p.shape[0], -1))) for p in convs]
         matrices = [matrix for _, matrix in self._pairs]
-        self._muon = torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        self._muon = torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw") if matrices else None
         rest = [p for p in weights if id(p) not in chosen]
-        self._adamw = torch.optim.AdamW(rest, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
+        named = {id(p): (speeds or {}).get(name, 1.0) for name, p in model.named_parameters()}
+        groups = [
+            {"params": [p for p in rest if named[id(p)] == speed], "speed": speed} for speed in set(named.values())
+        ]
+        self._adamw = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
 
     def step(self, learning_rate: float) -> None:
         """Update from the parameters' gradients."""
-        for optimiser, rate in ((self._muon, learning_rate), (self._adamw, ADAMW_SHARE * learning_rate)):
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-        for weight, matrix in self._pairs:
-            assert weight.grad is not None
-            matrix.grad = weight.grad.reshape(matrix.shape)
-        self._muon.step()  # type: ignore[no-untyped-call]
+        for group in self._adamw.param_groups:
+            group["lr"] = ADAMW_SHARE * learning_rate * group.get("speed", 1.0)
+        if self._muon is not None:
+            for group in self._muon.param_groups:
+                group["lr"] = learning_rate
+            for weight, matrix in self._pairs:
+                assert weight.grad is not None
+                matrix.grad = weight.grad.reshape(matrix.shape)
+            self._muon.step()  # type: ignore[no-untyped-call]
         self._adamw.step()
 
     def zero_grad(self) -> None:
@@ -47,9 +55,11 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """Both optimisers' states."""
-        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
+        muon = {} if self._muon is None else self._muon.state_dict()
+        return {"muon": muon, "adamw": self._adamw.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        self._muon.load_state_dict(state["muon"])
+        if self._muon is not None:
+            self._muon.load_state_dict(state["muon"])
         self._adamw.load_state_dict(state["adamw"])

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from latentcodec.errors import InputError, WeightsError
+from latentcodec.models.overfit.function import FittedFunction, initial
+from latentcodec.models.overfit.presets import PRESETS, Layout
+from latentcodec.models.overfit.reference import merge
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
@@ -102,11 +105,27 @@ def _exported(path: Path, config: Path | None) -> _Origin:
 
 
 def export_stage(stage: Stage, runs: Path, path: Path) -> str:
-    """Averaged weights of a stablecodec stage -> shipped safetensors file; returns its SHA-256."""
-    if stage.task != "stablecodec":
-        raise InputError(f"stage {stage.name!r} trains no whole codec")
+    """Averaged weights of a stage -> shipped safetensors file; returns its SHA-256."""
     state = load_state(runs / stage.name)
-    codec = StableCodec(_parsed(state.config) or StableCodecConfig())
-    codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
-    store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
+    if stage.task == "overfit":
+        store.write_tensors(_reference(state.average), path)
+    elif stage.task == "stablecodec":
+        codec = StableCodec(_parsed(state.config) or StableCodecConfig())
+        codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
+        store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
+    else:
+        raise InputError(f"stage {stage.name!r} trains no whole codec")
     return store.sha256_of(path)
+
+
+def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Parameters of every preset as integers."""
+    channels = len(average[f"{PRESETS[0].name}.mean"])
+    by_preset = {}
+    for preset in PRESETS:
+        layout = Layout(preset, channels)
+        function = FittedFunction(layout, initial(layout))
+        prefix = f"{preset.name}."
+        function.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
+        by_preset[preset.name] = function.integers()
+    return {name: torch.from_numpy(value) for name, value in merge(by_preset).items()}

@@ -33,6 +33,7 @@ class Stage:
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
+    autoencoder: str = "mini"  # whose latents the stage is about, for task `overfit`
     decoder_only: bool = False  # train what turns y^ into pixels; what is in a file stays as it is
 
 
@@ -75,6 +76,23 @@ STAGES = {
             loss=LossWeights(l1=0.5, mse=7.0, lpips_alex=0.9, vgg=0.6, texture=0.8, latent=0.01, adversarial=0.12),
             rate_weights=(160.0, 0.05),
             decoder_only=True,
+        ),
+        *(
+            Stage(
+                name=f"overfit-{autoencoder}",
+                task="overfit",
+                start=None,
+                steps=600,
+                batch=2,
+                crop=256,
+                learning_rate=6e-3,
+                loss=LossWeights(),
+                warmup_steps=40,
+                decay=0.6,
+                ema_decay=0.98,
+                autoencoder=autoencoder,
+            )
+            for autoencoder in ("mini", "taef2")
         ),
     )
 }

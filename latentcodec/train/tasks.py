@@ -1,6 +1,6 @@
 """What each stage trains, and its loss."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from latentcodec.train.data import to_unit
 from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
+from latentcodec.train.overfit import OverfitTask
 from latentcodec.train.rate import RateControl, target_bpp
 from latentcodec.train.stages import Stage
 
@@ -28,6 +29,8 @@ ENCODER_SIDE = ("auxiliary_encoder", "analysis", "entropy", "embedding", "log_ga
 
 class VaeTask:
     """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
+
+    speeds: Mapping[str, float] = {}
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         chosen = config or StableCodecConfig()
@@ -57,6 +60,8 @@ class VaeTask:
 
 class StableCodecTask:
     """The whole codec, end to end, or its decoder alone; the VAE encoder stays frozen."""
+
+    speeds: Mapping[str, float] = {}
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.stage = stage
@@ -165,4 +170,5 @@ def _scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
 TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {
     "vae": VaeTask,
     "stablecodec": StableCodecTask,
+    "overfit": OverfitTask,
 }

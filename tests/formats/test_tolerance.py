@@ -9,7 +9,7 @@ import torch
 from documents import text
 
 from latentcodec.image import read_rgb
-from latentcodec.pipelines import stablecodec
+from latentcodec.pipelines import precision
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.weights import store
@@ -25,7 +25,7 @@ def test_pixels_are_within_the_published_tolerance(monkeypatch: pytest.MonkeyPat
     assert published is not None
     weights = store.load("stablecodec-mini")
     fast = StableCodecPipeline(weights, torch.device("cpu"))
-    monkeypatch.setattr(stablecodec, "_fast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(precision, "fast_dtype", lambda device: torch.float32)
     exact = StableCodecPipeline(weights, torch.device("cpu"))
     for quality in (5, 50, 95):
         encoded = exact.encode(PHOTO, Quality(quality))

@@ -12,13 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
 from latentcodec.models.blocks.convs import conv
+from latentcodec.models.blocks.information import gaussian_information, round_through
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.config import StableCodecConfig
 
-PROBABILITY_FLOOR = 1e-16
 INITIAL_POSITIONS = (3.0, 18.0)  # at the lowest and highest rate
 NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
 
@@ -116,28 +115,3 @@ def rate_proxy(x: Tensor, position: Tensor) -> Tensor:
     rounded, with the gradient of the identity.
     """
     return torch.where(position.detach() > NOISE_FROM_POSITION, x + torch.rand_like(x) - 0.5, round_through(x))
-
-
-def round_through(x: Tensor) -> Tensor:
-    """Rounding with the gradient of the identity."""
-    return x + (x.round() - x).detach()
-
-
-def scale_of(position: Tensor) -> Tensor:
-    """Position in the list of tables (real-valued, clamped) -> standard deviation."""
-    return SMALLEST_SCALE * torch.exp(LOG_SCALE_STEP * clamp_softly(position, 0.0, TABLES - 1.0))
-
-
-def clamp_softly(x: Tensor, low: float, high: float) -> Tensor:
-    """Clamp whose gradient still lets values outside move back inside."""
-    clamped = x.clamp(low, high)
-    return clamped + 0.01 * (x - x.detach())
-
-
-def gaussian_information(residual: Tensor, position: Tensor) -> Tensor:
-    """-log2 of the probability of the unit interval around `residual` under a zero-mean Gaussian."""
-    scale = scale_of(position)
-    magnitude = residual.abs()
-    upper = torch.special.ndtr((0.5 - magnitude) / scale)
-    lower = torch.special.ndtr((-0.5 - magnitude) / scale)
-    return -torch.log2((upper - lower).clamp_min(PROBABILITY_FLOOR))

@@ -1,0 +1,41 @@
+"""What a user sees of a long fit, and how Ctrl-C ends it: a bar with bits per position and error so far."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentcodec.pipelines.base import Settings
+
+
+@contextmanager
+def fitting(effort: int | None, keep_partial: bool, quiet: bool) -> Iterator["Settings"]:
+    """Settings of an encoder that shows its progress on the terminal; with `keep_partial`, SIGINT stops it early."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from latentcodec.pipelines.base import DEFAULT_EFFORT, Settings
+
+    console = Console(stderr=True)
+    hidden = quiet or not console.is_terminal
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+
+    former = signal.signal(signal.SIGINT, stop) if keep_partial else None
+    try:
+        with Progress(console=console, disable=hidden, transient=True) as bar:
+            row = bar.add_task("fit", total=None, visible=False)
+
+            def report(step: int, steps: int, bits: float, error: float) -> None:
+                text = f"fit: {bits / 8:.0f} bytes, latent MSE {error:.4f}"
+                bar.update(row, total=steps, completed=step, description=text, visible=True)
+
+            yield Settings(effort or DEFAULT_EFFORT, report, lambda: stopped)
+    finally:
+        if former is not None:
+            signal.signal(signal.SIGINT, former)

@@ -1,0 +1,33 @@
+"""Information of symbols under the committed tables, in floating point: for training and fitting, never for coding."""
+
+import torch
+from torch import Tensor
+
+from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
+
+PROBABILITY_FLOOR = 1e-16
+
+
+def round_through(x: Tensor) -> Tensor:
+    """Rounding with the gradient of the identity."""
+    return x + (x.round() - x).detach()
+
+
+def scale_of(position: Tensor) -> Tensor:
+    """Position in the list of tables (real-valued, clamped) -> standard deviation."""
+    return SMALLEST_SCALE * torch.exp(LOG_SCALE_STEP * clamp_softly(position, 0.0, TABLES - 1.0))
+
+
+def clamp_softly(x: Tensor, low: float, high: float) -> Tensor:
+    """Clamp whose gradient still lets values outside move back inside."""
+    clamped = x.clamp(low, high)
+    return clamped + 0.01 * (x - x.detach())
+
+
+def gaussian_information(residual: Tensor, position: Tensor) -> Tensor:
+    """-log2 of the probability of the unit interval around `residual` under a zero-mean Gaussian."""
+    scale = scale_of(position)
+    magnitude = residual.abs()
+    upper = torch.special.ndtr((0.5 - magnitude) / scale)
+    lower = torch.special.ndtr((-0.5 - magnitude) / scale)
+    return -torch.log2((upper - lower).clamp_min(PROBABILITY_FLOOR))

@@ -1,0 +1,125 @@
+"""What the context network sees: logarithms of magnitudes of symbols that are known already. Integers or floats.
+
+The same code runs on numpy integers, where it decides probabilities, and on torch tensors, where they are estimated and
+differentiated; only the logarithm differs. Arrays are [..., K, h, w] with K = bands * channels; channel k belongs to
+band k // C and component k % C. In step s, the channels k with k % 4 == QUARTER_OF[s][p] are coded at the positions of
+phase p (models/blocks/quadtree.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from latentcodec.models.blocks.quadtree import QUARTER_OF, phase_slices
+
+QUARTERS = 4
+Array = Any  # numpy int64 or torch float, the same operators
+
+
+@dataclass(frozen=True)
+class Region:
+    """Channels, rows and columns that are coded together: one quarter of the channels at one phase."""
+
+    quarter: int
+    phase: int
+
+    @property
+    def index(self) -> tuple[Any, ...]:
+        """Into [..., K, h, w]."""
+        return (..., slice(self.quarter, None, QUARTERS), *phase_slices(self.phase))
+
+    def neighbour(self, down: int, right: int, shape: tuple[int, int]) -> tuple[Any, ...]:
+        """Into an array [..., K, h + 2, w + 2] with a border of one: the neighbours in this direction."""
+        top, left = self.phase // 2 + 1 + down, self.phase % 2 + 1 + right
+        rows, columns = slice(top, shape[0] + 1 + down, 2), slice(left, shape[1] + 1 + right, 2)
+        return (..., slice(self.quarter, None, QUARTERS), rows, columns)
+
+
+def regions(step: int) -> list[Region]:
+    """What one of the four steps codes, in order."""
+    return [Region(QUARTER_OF[step][phase], phase) for phase in range(QUARTERS)]
+
+
+@dataclass(frozen=True)
+class Parents:
+    """Logarithms of the next coarser level, at this one's size: same component [..., K, h, w], sums [..., h, w]."""
+
+    own: Array
+    total: Array
+    around: Array
+
+
+def parents(coarser: Array, bands: int, log: Callable[[Array], Array], pad: Callable[[Array], Array]) -> Parents:
+    """From the magnitudes of the next coarser level [..., bands', C, h', w'].
+
+    The coarsest details have the low band for a parent, of the same size; every other level one of half the size.
+    """
+    total = coarser.sum(-3).sum(-3)
+    around = box(pad(total))
+    own = log(coarser)
+    if coarser.shape[-4] != bands:
+        return Parents(_repeat_bands(own, bands), log(total), log(around))
+    flat = own.reshape(*own.shape[:-4], -1, *own.shape[-2:])
+    return Parents(*(_twice(x) for x in (flat, log(total), log(around))))
+
+
+def _repeat_bands(low: Array, bands: int) -> Array:
+    """[..., 1, C, h, w] -> [..., bands * C, h, w], by indexing, which numpy and torch share."""
+    channels = low.shape[-3]
+    return low[..., 0, [k % channels for k in range(bands * channels)], :, :]
+
+
+def _twice(x: Array) -> Array:
+    """Nearest neighbours, twice the size."""
+    height, width = x.shape[-2:]
+    rows = x[..., [row // 2 for row in range(2 * height)], :]
+    return rows[..., [column // 2 for column in range(2 * width)]]
+
+
+def box(bordered: Array) -> Array:
+    """[..., h + 2, w + 2] -> sums over 3x3 neighbourhoods [..., h, w]."""
+    rows = bordered[..., :-2, :] + bordered[..., 1:-1, :] + bordered[..., 2:, :]
+    return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+
+
+@dataclass(frozen=True)
+class Known:
+    """Magnitudes known before a step: bordered [..., K, h + 2, w + 2]; logarithms of what sums over channels."""
+
+    bordered: Array
+    component: Array  # [..., C, h, w], summed over bands
+    total: Array  # [..., h, w]
+    around: Array  # [..., h, w]
+
+
+def known(bordered: Array, channels: int, log: Callable[[Array], Array]) -> Known:
+    """From magnitudes with a border of zeros, zero where not yet known."""
+    inner = bordered[..., 1:-1, 1:-1]
+    by_band = inner.reshape(*inner.shape[:-3], -1, channels, *inner.shape[-2:])
+    return Known(bordered, log(by_band.sum(-4)), log(inner.sum(-3)), log(box(bordered.sum(-3))))
+
+
+def features(seen: Known, above: Parents | None, region: Region, log: Callable[[Array], Array]) -> list[Array]:
+    """FEATURES - 1 arrays of the region's shape, or of one that broadcasts to it; None: zeros."""
+    shape = seen.total.shape[-2:]
+    rows, columns = phase_slices(region.phase)
+
+    def near(down: int, right: int) -> Array:
+        return seen.bordered[region.neighbour(down, right, shape)]
+
+    cross = near(-1, 0) + near(1, 0) + near(0, -1) + near(0, 1)
+    diagonal = near(-1, -1) + near(-1, 1) + near(1, -1) + near(1, 1)
+    channels = seen.component.shape[-3]
+    count = seen.bordered.shape[-3]
+    components = [k % channels for k in range(region.quarter, count, QUARTERS)]
+    own = [
+        log(cross),
+        log(diagonal),
+        seen.total[..., None, rows, columns],
+        seen.around[..., None, rows, columns],
+        seen.component[..., components, rows, columns],
+    ]
+    if above is None:
+        return [*own, None, None, None]
+    sums = (x[..., None, rows, columns] for x in (above.total, above.around))
+    return [*own, above.own[region.index], *sums]

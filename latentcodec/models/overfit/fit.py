@@ -1,0 +1,257 @@
+"""The fit: symbols and parameters for the latents of one picture, at a step size that its rate gives.
+
+    minimise  |latents - synthesis(symbols)|^2 / step^2  +  weight * bits(symbols)
+
+The transform is nearly orthonormal, so the distortion's second derivative is about 2 for every symbol, and its first
+one tells where the best real value lies: target = symbol - gradient / 2. A round computes this gradient, and that of
+the bits that other symbols cost because they see this one in their context. Then every symbol takes the integer next
+to its target, the one below it, or zero, whichever costs least:
+
+    (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
+
+A random half of them moves in a round, since they are chosen as if the others stood still. Gradient descent on rounded
+values (straight-through) was tried in place of this and diverges: docs/training.md.
+
+At fine quantisation the distortion falls by 2 ln 2 / 12 = 0.12 per bit and symbol; the weight is a little more, with
+finer steps, which measures better.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
+from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
+from latentcodec.models.overfit.parameters import (
+    DECLARATIONS,
+    GROUPS,
+    UNCHANGED,
+    Change,
+    Parameters,
+    best_table,
+    code_differences,
+)
+
+RATE_WEIGHT = 0.17
+PARAMETER_RATE = 2e-3
+# Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
+SPEEDS = {"offset": 15.0, "mixing": 0.1, "lifting": 0.1, "mean": 0.1}
+SETTLING = 4  # rounds after the parameters have been quantised
+LOWEST_SHARE = 0.1  # of the learning rate, at the end
+MOVING = 0.5  # share of the symbols that move in a round
+REPORT_EVERY = 5
+SHIFTS = (0, 2, 4, 6)
+CHANGE_BITS = 10  # what a group costs beside its symbols
+Report = Callable[[int, int, float, float], None]  # rounds done, rounds to do, estimated bits, latent MSE
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Rounds; `adapts`: to the picture's latents with the parameters as well, by gradient descent."""
+
+    rounds: int
+    adapts: bool
+
+
+EFFORTS = {
+    1: Effort(2, adapts=False),
+    2: Effort(4, adapts=False),
+    3: Effort(8, adapts=False),
+    4: Effort(15, adapts=False),
+    5: Effort(30, adapts=True),
+    6: Effort(60, adapts=True),
+    7: Effort(120, adapts=True),
+    8: Effort(250, adapts=True),
+    9: Effort(500, adapts=True),
+    10: Effort(1000, adapts=True),
+}
+
+
+@dataclass
+class Fit:
+    """State of a fit of latents [B, C, h, w] at rates [B] in 0..1; grids are lists of [B, bands, C, h', w'].
+
+    `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
+    cost per unit of a symbol's magnitude.
+    """
+
+    function: FittedFunction
+    latents: Tensor
+    rate: Tensor
+    symbols: list[Tensor]
+    targets: list[Tensor]
+    positions: list[Tensor] = field(default_factory=list)
+    influence: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, function: FittedFunction, latents: Tensor, rate: Tensor) -> "Fit":
+        """With the grids of the exact transform, rounded with regard to rate."""
+        with torch.no_grad():
+            targets = function.analyse(latents, rate)
+        fit = cls(function, latents, rate, [grid.round() for grid in targets], targets)
+        fit.weigh()
+        fit.choose(share=1.0)
+        return fit
+
+    @torch.no_grad()
+    def weigh(self) -> None:
+        """What the present symbols cost under the context that they make."""
+        self.positions = self.function.bits(self.symbols, [s.abs() for s in self.symbols], self.rate)[1]
+        self.influence = [torch.zeros_like(s) for s in self.symbols]
+
+    def objective(self, values: list[Tensor], magnitudes: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Symbols as the synthesis and as the context see them -> what is minimised, squared error per latent, bits."""
+        error = (self.function.synthesise(values, self.rate, self._size()) - self.latents).square()
+        bits, self.positions = self.function.bits(self.symbols, magnitudes, self.rate)
+        distortion = (error / step_size(self.rate)[:, None, None, None].square()).sum()
+        return distortion + RATE_WEIGHT * bits, error.detach(), bits.detach()
+
+    def differentiate(self) -> tuple[float, float]:
+        """Targets and influence of the present symbols; gradients of the parameters; -> mean squared error, bits."""
+        values = [s.clone().requires_grad_() for s in self.symbols]
+        magnitudes = [s.abs().requires_grad_() for s in self.symbols]
+        total, error, bits = self.objective(values, magnitudes)
+        total.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            self.targets = [s - _gradient(v) / 2 for s, v in zip(self.symbols, values, strict=True)]
+            self.influence = [_gradient(m) / RATE_WEIGHT for m in magnitudes]
+        return error.mean().item(), bits.item()
+
+    @torch.no_grad()
+    def choose(self, share: float, weight: float = RATE_WEIGHT, generator: torch.Generator | None = None) -> None:
+        """Move a random share of the symbols to where they cost least."""
+        for level, chosen in enumerate(self.chosen(weight)):
+            if share < 1:
+                moving = torch.rand(chosen.shape, generator=generator) < share
+                chosen = torch.where(moving, chosen, self.symbols[level])
+            self.symbols[level] = chosen
+
+    @torch.no_grad()
+    def chosen(self, weight: float) -> list[Tensor]:
+        """The symbols that cost least at a rate weight, each as if the others stood still."""
+        parts = zip(self.targets, self.positions, self.influence, strict=True)
+        return [_cheapest(target, position, influence, weight) for target, position, influence in parts]
+
+    def move(self, rate: Tensor) -> None:
+        """Go on at another rate."""
+        with torch.no_grad():
+            factor = (step_size(self.rate) / step_size(rate))[:, None, None, None, None]
+            self.targets = [target * factor for target in self.targets]
+            self.symbols, self.rate = [target.round() for target in self.targets], rate
+            self.weigh()
+            self.choose(share=1.0)
+
+    def run(
+        self,
+        first: int,
+        last: int,
+        effort: Effort,
+        report: Report = lambda step, steps, bits, error: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Rounds `first` up to `last` of `effort`."""
+        self.function.requires_grad_(effort.adapts)
+        optimiser = self._optimiser() if effort.adapts else None
+        generator = torch.Generator().manual_seed(first)
+        for number in range(first, last):
+            if stopped():
+                break
+            error, bits = self.differentiate()
+            if optimiser is not None:
+                for group in optimiser.param_groups:
+                    group["lr"] = group["speed"] * PARAMETER_RATE * max(LOWEST_SHARE, 1 - number / effort.rounds)
+                optimiser.step()
+                optimiser.zero_grad()
+            self.choose(MOVING, generator=generator)
+            if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
+                report(number + 1, effort.rounds, bits, error)
+        self.function.requires_grad_(requires_grad=False)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        named = self.function.named_parameters()
+        groups = [{"params": [parameter], "speed": SPEEDS.get(name, 1.0)} for name, parameter in named]
+        return torch.optim.Adam(groups, betas=(0.9, 0.95))
+
+    @torch.no_grad()
+    def quantise_parameters(self, reference: Parameters) -> tuple[Change, ...]:
+        """Decide for every group whether its differences from the reference are worth their bits, and how coarsely.
+
+        Leaves the function with the parameters that the decoder will know.
+        """
+        wanted = self.function.integers()
+        changes = UNCHANGED
+        for group in range(GROUPS):
+            options = (_change(group, shift, reference, wanted) for shift in SHIFTS)
+            tried = [Change(), *(option for option in options if option is not None)]
+            costs = [self._cost(_with(changes, group, option), reference, wanted) for option in tried]
+            changes = _with(changes, group, tried[int(np.argmin(costs))])
+        self.function.load(code_differences(_Echo(), changes, reference, wanted))
+        return changes
+
+    def _cost(self, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters) -> float:
+        coder = _Bits()
+        self.function.load(code_differences(coder, changes, reference, wanted))
+        total = self.objective(self.symbols, [s.abs() for s in self.symbols])[0].item()
+        return total + RATE_WEIGHT * (coder.bits + CHANGE_BITS * sum(change.sent for change in changes))
+
+    def _size(self) -> tuple[int, int]:
+        return self.latents.shape[2], self.latents.shape[3]
+
+
+def unit(rate: int) -> Tensor:
+    """The rate of a file, 0..255 -> [1] in 0..1."""
+    return torch.tensor([rate / RATE_STEPS])
+
+
+def _gradient(leaf: Tensor) -> Tensor:
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def _cheapest(target: Tensor, position: Tensor, influence: Tensor, weight: float) -> Tensor:
+    nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
+    position = position.round()  # of a whole table, as files are coded with
+    candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
+    bits = gaussian_information(candidates, position) + candidates.abs() * influence
+    costs = (candidates - target).square() + weight * bits
+    costs = torch.where(position < FIRST_CODED_TABLE, candidates.abs(), costs)  # these can be nothing but zero
+    return candidates.gather(0, costs.argmin(0, keepdim=True))[0]
+
+
+def _with(changes: tuple[Change, ...], group: int, change: Change) -> tuple[Change, ...]:
+    return (*changes[:group], change, *changes[group + 1 :])
+
+
+def _change(group: int, shift: int, reference: Parameters, wanted: Parameters) -> Change | None:
+    """How to send a group's differences as multiples of 2^shift; None: they are all zero, or too large."""
+    names = [declared.name for declared in DECLARATIONS if declared.group == group]
+    differences = [(wanted[name].astype(np.int64) - reference[name]).ravel() for name in names]
+    symbols = np.rint(np.concatenate(differences) / (1 << shift)).astype(np.int32)
+    if not symbols.any() or int(np.abs(symbols).max()) > LARGEST_SYMBOL:
+        return None
+    return Change(best_table(symbols, information())[0], shift)
+
+
+class _Echo:
+    """A coder that gives back what it is given."""
+
+    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+        assert symbols is not None
+        return symbols
+
+
+class _Bits(_Echo):
+    """And counts bits."""
+
+    def __init__(self) -> None:
+        self.bits = 0.0
+
+    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+        assert symbols is not None
+        self.bits += float(information()[tables, symbols + LARGEST_SYMBOL].sum())
+        return symbols

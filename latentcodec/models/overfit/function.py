@@ -1,0 +1,182 @@
+"""The fitted function in floating point: synthesis of latents, and the rate of its grids, for the fit.
+
+    bands = mixing * symbols * step size;  latents = inverse wavelet(bands) + mean;  + a small nonlinear refinement
+
+Files are never coded with the rate of this module: `integer_context` does that with the same parameters in integers.
+"""
+
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.blocks.quadtree import STEPS
+from latentcodec.models.overfit.context import Known, Parents, Region, features, known, parents, regions
+from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
+from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, padded
+from latentcodec.models.overfit.wavelet import CDF97, analyse, synthesise
+
+LOG_LARGEST_STEP = 4.0
+LOG_STEP_RANGE = 7.0
+RATE_STEPS = 255
+INITIAL_POSITION = 10.0
+
+
+def step_size(rate: Tensor) -> Tensor:
+    """Quantisation step at rate 0..1, in units of the latents' deviation: 16 down to 1/8."""
+    return torch.exp2(LOG_LARGEST_STEP - LOG_STEP_RANGE * rate)
+
+
+class FittedFunction(nn.Module):
+    """Parameters as floats, for latents [B, C, h, w]; grids are lists of [B, bands, C, h', w'], fine to coarse."""
+
+    hidden1: Tensor
+    hidden2: Tensor
+    step_bias: Tensor
+    level_bias: Tensor
+    band_bias: Tensor
+    hidden2_bias: Tensor
+    out: Tensor
+    offset: Tensor
+    mixing: Tensor
+    lifting: Tensor
+    mean: Tensor
+    refine1: Tensor
+    refine2: Tensor
+    refine1_bias: Tensor
+    refine2_bias: Tensor
+
+    def __init__(self, layout: Layout, parameters: Parameters):
+        super().__init__()
+        self.layout = layout
+        for declared in DECLARATIONS:
+            value = torch.from_numpy(parameters[declared.name].astype(np.float32)) / (1 << declared.bits)
+            self.register_parameter(declared.name, nn.Parameter(value))
+
+    @torch.no_grad()
+    def load(self, parameters: Parameters) -> None:
+        """Take over the integers of a file."""
+        for declared in DECLARATIONS:
+            value = torch.from_numpy(parameters[declared.name].astype(np.float32)) / (1 << declared.bits)
+            getattr(self, declared.name).copy_(value)
+
+    @torch.no_grad()
+    def integers(self) -> dict[str, np.ndarray]:
+        """Parameters as a file would have them, int16."""
+        values = {d.name: getattr(self, d.name) * (1 << d.bits) for d in DECLARATIONS}
+        return {name: v.round().clamp(-LIMIT, LIMIT).to(torch.int16).numpy() for name, v in values.items()}
+
+    def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:
+        """Latents -> real-valued grids that represent them exactly but for the refinement."""
+        height, width = latents.shape[2:]
+        margin = (0, padded(width) - width, 0, padded(height) - height)
+        low = F.pad(latents - self.mean[:, None, None], margin, mode="replicate")
+        bands = []
+        for level in range(LEVELS):
+            low, details = analyse(low, self.lifting[level])
+            bands.append(details)
+        bands.append(low[:, None])
+        step = step_size(rate)[:, None, None, None, None]
+        inverses = [torch.linalg.inv(self.mixing[level, : b.shape[1]]) for level, b in enumerate(bands)]
+        return [torch.einsum("nic,bnchw->bnihw", m, b) / step for m, b in zip(inverses, bands, strict=True)]
+
+    def synthesise(self, grids: list[Tensor], rate: Tensor, size: tuple[int, int]) -> Tensor:
+        """Grids -> latents of `size` (height, width)."""
+        step = step_size(rate)[:, None, None, None, None]
+        bands = [
+            torch.einsum("nic,bnchw->bnihw", self.mixing[level, : grid.shape[1]], grid * step)
+            for level, grid in enumerate(grids)
+        ]
+        low = bands[LEVELS][:, 0]
+        for level in reversed(range(LEVELS)):
+            low = synthesise(low, bands[level], self.lifting[level])
+        latents = low[:, :, : size[0], : size[1]] + self.mean[:, None, None]
+        refined = F.relu(F.conv2d(latents, self.refine1, self.refine1_bias, padding=1))
+        return latents + F.conv2d(refined, self.refine2[:, :, None, None], self.refine2_bias)
+
+    def bits(self, symbols: list[Tensor], magnitudes: list[Tensor], rate: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Information of the grids under the context network, all pictures together, and every symbol's position in
+        the list of tables. `magnitudes`: those of the symbols, as the context sees them."""
+        total = symbols[0].new_zeros(())
+        positions: list[Tensor] = []
+        above: Parents | None = None
+        for level in reversed(range(LEVELS + 1)):
+            flat, bordered = symbols[level].flatten(1, 2), _bordered(magnitudes[level].flatten(1, 2))
+            position = self._level_positions(level, bordered, above, rate)
+            total = total + gaussian_information(flat, position).sum()
+            positions.insert(0, position.detach().view_as(symbols[level]))
+            if level:
+                above = parents(magnitudes[level], BANDS, logarithm, _bordered)
+        return total, positions
+
+    def _level_positions(self, level: int, bordered: Tensor, above: Parents | None, rate: Tensor) -> Tensor:
+        """[B, K, h, w]"""
+        batch, count, height, width = (n - 2 * (axis > 1) for axis, n in enumerate(bordered.shape))
+        result, seen_before = bordered.new_empty(batch, count, height, width), torch.zeros_like(bordered)
+        for step in range(STEPS):
+            parts = [region for region in regions(step) if result[region.index].numel()]
+            if not parts:  # a single row or column has no odd phase
+                continue
+            seen = known(seen_before, self.layout.channels, logarithm)
+            for region in parts:
+                result[region.index] = self._position(level, step, region, seen, above, rate)
+            if step < STEPS - 1:
+                seen_before = bordered * _known_after(step, result)
+        return result
+
+    def _position(
+        self, level: int, step: int, region: Region, seen: Known, above: Parents | None, rate: Tensor
+    ) -> Tensor:
+        given = features(seen, above, region, logarithm)
+        shape = given[0].shape
+        constant = rate[:, None, None, None].expand(shape)
+        columns = [torch.zeros_like(constant) if f is None else f.expand(shape) for f in (*given, constant)]
+        assert len(columns) == FEATURES
+        stacked = torch.stack(columns, -1)  # [B, channels, h, w, FEATURES]
+        bias = self.step_bias[step] + self.level_bias[level]
+        bands = BANDS if level < LEVELS else 1
+        if bands > 1:
+            channels = self.layout.channels
+            numbers = [k // channels for k in range(region.quarter, BANDS * channels, 4)]
+            bias = (bias + self.band_bias[numbers])[:, None, None, :]
+        hidden = F.relu(F.linear(stacked, self.hidden1) + bias)
+        hidden = F.relu(hidden + F.linear(hidden, self.hidden2, self.hidden2_bias))
+        offset = self.offset[level, :bands].reshape(-1)[region.quarter :: 4, None, None]
+        return hidden @ self.out + offset
+
+
+def _known_after(step: int, grid: Tensor) -> Tensor:
+    """[K, h + 2, w + 2]: one where a symbol was coded in a step up to this one."""
+    mask = torch.zeros(grid.shape[1:])
+    for earlier in range(step + 1):
+        for region in regions(earlier):
+            mask[region.index] = 1
+    return _bordered(mask)
+
+
+def logarithm(x: Tensor) -> Tensor:
+    """log2(x + 1), linear between powers of two, as the integer context computes it."""
+    after = x + 1
+    exponent = torch.frexp(after.detach())[1] - 1
+    return exponent - 1 + torch.ldexp(after, -exponent)
+
+
+def _bordered(x: Tensor) -> Tensor:
+    return F.pad(x, (1, 1, 1, 1))
+
+
+def initial(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
+    """Parameters before any training: identity mixing, 9/7 wavelet, a context network of small random weights."""
+    random = np.random.default_rng(seed)
+    values: dict[str, np.ndarray] = {name: np.zeros(shape) for name, shape in shapes(layout).items()}
+    values["hidden1"] = random.normal(0, 0.3, values["hidden1"].shape)
+    values["step_bias"] = random.normal(0, 0.1, values["step_bias"].shape)
+    values["hidden2"] = random.normal(0, 0.2, values["hidden2"].shape)
+    values["out"] = random.normal(0, 0.2, values["out"].shape)
+    values["offset"] += INITIAL_POSITION
+    values["mixing"] += np.eye(layout.channels)
+    values["lifting"] += np.array(CDF97)
+    values["refine1"] = random.normal(0, 1 / np.sqrt(9 * layout.channels), values["refine1"].shape)
+    return {d.name: np.round(values[d.name] * (1 << d.bits)).astype(np.int16) for d in DECLARATIONS}

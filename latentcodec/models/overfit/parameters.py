@@ -1,0 +1,113 @@
+"""The parameters of the fitted function, declared once: names, shapes, fixed-point formats, and changes in a file.
+
+All parameters are integers with some bits after the point. A file names a reference, a set of integers that ships with
+the program, and sends differences for some groups of parameters: multiples of a power of two, coded with one table per
+group. Where nothing is sent the reference holds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS
+from latentcodec.coding.symbols import Coder
+from latentcodec.coding.tables import TABLES
+from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, LIFTING_STEPS, REFINEMENT_KERNEL, STEPS, Layout
+
+Parameters = Mapping[str, npt.NDArray[np.int16]]
+LIMIT = (1 << 15) - 1
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`bits` after the point; `group`: number of the group that it is sent with."""
+
+    name: str
+    bits: int
+    group: int
+
+
+DECLARATIONS = (
+    Parameter("hidden1", WEIGHT_BITS, 0),
+    Parameter("hidden2", WEIGHT_BITS, 0),
+    Parameter("step_bias", ACTIVATION_BITS, 1),
+    Parameter("level_bias", ACTIVATION_BITS, 1),
+    Parameter("band_bias", ACTIVATION_BITS, 1),
+    Parameter("hidden2_bias", ACTIVATION_BITS, 1),
+    Parameter("out", WEIGHT_BITS, 2),
+    Parameter("offset", ACTIVATION_BITS, 3),
+    Parameter("mixing", WEIGHT_BITS, 4),
+    Parameter("lifting", WEIGHT_BITS, 5),
+    Parameter("mean", ACTIVATION_BITS, 6),
+    Parameter("refine1", WEIGHT_BITS, 7),
+    Parameter("refine2", WEIGHT_BITS, 7),
+    Parameter("refine1_bias", ACTIVATION_BITS, 8),
+    Parameter("refine2_bias", ACTIVATION_BITS, 8),
+)
+GROUPS = 9
+CONTEXT_GROUPS = (0, 1, 2, 3)
+
+
+def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter."""
+    channels, width, refined = layout.channels, layout.preset.context_width, layout.preset.synthesis_width
+    return {
+        "hidden1": (width, FEATURES),
+        "hidden2": (width, width),
+        "step_bias": (STEPS, width),
+        "level_bias": (LEVELS + 1, width),
+        "band_bias": (BANDS, width),
+        "hidden2_bias": (width,),
+        "out": (width,),
+        "offset": (LEVELS + 1, BANDS, channels),
+        "mixing": (LEVELS + 1, BANDS, channels, channels),
+        "lifting": (LEVELS, LIFTING_STEPS),
+        "mean": (channels,),
+        "refine1": (refined, channels, REFINEMENT_KERNEL, REFINEMENT_KERNEL),
+        "refine2": (channels, refined),
+        "refine1_bias": (refined,),
+        "refine2_bias": (channels,),
+    }
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the differences of one group are sent: multiples of 2^`shift`, coded with `table`; table 0: none are."""
+
+    table: int = 0
+    shift: int = 0
+
+    @property
+    def sent(self) -> bool:
+        return self.table > 0
+
+
+UNCHANGED = (Change(),) * GROUPS
+
+
+def code_differences(
+    coder: Coder, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters | None = None
+) -> dict[str, npt.NDArray[np.int16]]:
+    """Parameters <-> coder. `wanted`: what to send, when encoding; returns what the decoder will know."""
+    known = {}
+    for declared in DECLARATIONS:
+        base, change = reference[declared.name].astype(np.int64), changes[declared.group]
+        if change.sent:
+            symbols = None
+            if wanted is not None:
+                difference = wanted[declared.name].astype(np.int64) - base
+                symbols = np.rint(difference / (1 << change.shift)).astype(np.int32).ravel()
+            coded = coder.code(np.full(base.size, change.table, np.uint8), symbols)
+            base = np.clip(base + (coded.reshape(base.shape).astype(np.int64) << change.shift), -LIMIT, LIMIT)
+        known[declared.name] = base.astype(np.int16)
+    return known
+
+
+def best_table(symbols: npt.NDArray[np.int32], counted: npt.NDArray[np.float64]) -> tuple[int, float]:
+    """Table that codes these symbols in the fewest bits, and the bits. `counted`: information [TABLES, 2 * n + 1]."""
+    columns = symbols + counted.shape[1] // 2
+    totals = [float(counted[table, columns].sum()) for table in range(TABLES)]
+    best = int(np.argmin(totals[4:])) + 4
+    return best, totals[best]

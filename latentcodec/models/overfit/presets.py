@@ -1,0 +1,66 @@
+"""Sizes of the fitted function: presets as rows, and what follows from one for a number of latent channels.
+
+Latents [C, h, w] are represented by bands of a wavelet transform with LEVELS levels. Level l < LEVELS has three bands
+of C components at stride 2^(l + 1), level LEVELS one band of C components at stride 2^LEVELS.
+"""
+
+from dataclasses import dataclass
+
+LEVELS = 4
+BANDS = 3
+FEATURES = 9  # of the context, per symbol
+STEPS = 4
+LIFTING_STEPS = 4
+REFINEMENT_KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Widths of the context network's two hidden layers, and of the hidden layer that refines latents."""
+
+    name: str
+    context_width: int
+    synthesis_width: int
+
+
+PRESETS = (Preset("vlop", 4, 2), Preset("lop", 7, 4), Preset("mop", 10, 9), Preset("hop", 12, 11))
+
+
+def preset_named(name: str) -> Preset:
+    """The preset called `name`. Raises KeyError."""
+    return {preset.name: preset for preset in PRESETS}[name]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A preset for latents with a number of channels."""
+
+    preset: Preset
+    channels: int
+
+    def bands(self, level: int) -> int:
+        return BANDS if level < LEVELS else 1
+
+    def grids(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
+        """[bands, channels, h, w] of every level for latents of this size, which the grids cover."""
+        tall, wide = padded(height), padded(width)
+        strides = [min(level + 1, LEVELS) for level in range(LEVELS + 1)]
+        return [(self.bands(level), self.channels, tall >> s, wide >> s) for level, s in enumerate(strides)]
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiplications to decode latents of this size: context network, mixing, inverse wavelet, refinement."""
+        hidden, refined = self.preset.context_width, self.preset.synthesis_width
+        symbols = self.channels * padded(height) * padded(width)
+        context = symbols * (FEATURES * hidden + hidden * hidden + hidden)
+        mixing = symbols * self.channels
+        lifting = sum(
+            2 * LIFTING_STEPS * self.channels * (padded(height) >> level) * (padded(width) >> level) // 2
+            for level in range(LEVELS)
+        )
+        refinement = height * width * self.channels * refined * (REFINEMENT_KERNEL**2 + 1)
+        return context + mixing + lifting + refinement
+
+
+def padded(size: int) -> int:
+    """The next multiple of the largest stride."""
+    return -(-size >> LEVELS) << LEVELS

@@ -1,0 +1,60 @@
+"""Two-dimensional wavelet transform by lifting (Sweldens 1996), for latents [..., H, W] with even H and W.
+
+Each lifting step adds to every sample of one phase a multiple of its two neighbours of the other phase; at borders a
+neighbour outside is replaced by the one inside. Whatever the multiples, the inverse is exact. They start as those of
+the 9/7 wavelet of JPEG 2000 (Daubechies and Sweldens 1998).
+"""
+
+import torch
+from torch import Tensor
+
+CDF97 = (-1.586134342, -0.052980118, 0.882911075, 0.443506852)
+_NORM = 1.149604398  # makes both filters nearly orthonormal
+
+
+def analyse(x: Tensor, lifting: Tensor) -> tuple[Tensor, Tensor]:
+    """[..., C, H, W] -> low band [..., C, H/2, W/2] and details [..., 3, C, H/2, W/2]; `lifting` [4]."""
+    low, high = _split(x, -2, lifting)
+    low_low, low_high = _split(low, -1, lifting)
+    high_low, high_high = _split(high, -1, lifting)
+    return low_low, torch.stack([low_high, high_low, high_high], dim=-4)
+
+
+def synthesise(low: Tensor, details: Tensor, lifting: Tensor) -> Tensor:
+    """Inverse of `analyse`."""
+    low_high, high_low, high_high = details.unbind(-4)
+    return _join(_join(low, low_high, -1, lifting), _join(high_low, high_high, -1, lifting), -2, lifting)
+
+
+def _split(x: Tensor, dim: int, lifting: Tensor) -> tuple[Tensor, Tensor]:
+    even, odd = _phase(x, dim, 0), _phase(x, dim, 1)
+    odd = odd + lifting[0] * _after(even, dim)
+    even = even + lifting[1] * _before(odd, dim)
+    odd = odd + lifting[2] * _after(even, dim)
+    even = even + lifting[3] * _before(odd, dim)
+    return even * _NORM, odd / _NORM
+
+
+def _join(low: Tensor, high: Tensor, dim: int, lifting: Tensor) -> Tensor:
+    even, odd = low / _NORM, high * _NORM
+    even = even - lifting[3] * _before(odd, dim)
+    odd = odd - lifting[2] * _after(even, dim)
+    even = even - lifting[1] * _before(odd, dim)
+    odd = odd - lifting[0] * _after(even, dim)
+    return torch.stack([even, odd], dim).flatten(dim - 1, dim)
+
+
+def _phase(x: Tensor, dim: int, phase: int) -> Tensor:
+    return x[..., phase::2] if dim == -1 else x[..., phase::2, :]
+
+
+def _after(even: Tensor, dim: int) -> Tensor:
+    """Sum of the neighbours on both sides of every odd sample."""
+    last = even.narrow(dim, even.shape[dim] - 1, 1)
+    return even + torch.cat([even.narrow(dim, 1, even.shape[dim] - 1), last], dim)
+
+
+def _before(odd: Tensor, dim: int) -> Tensor:
+    """Sum of the neighbours on both sides of every even sample."""
+    first = odd.narrow(dim, 0, 1)
+    return odd + torch.cat([first, odd.narrow(dim, 0, odd.shape[dim] - 1)], dim)

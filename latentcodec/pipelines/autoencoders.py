@@ -1,0 +1,134 @@
+"""Autoencoders for the overfitted codec: by name, or from a folder, behind one face.
+
+A folder holds either a published pair of TAESD files (`*encoder*`, `*decoder*`, .pth or .safetensors) or a model that
+diffusers saved (AutoencoderKL, AutoencoderTiny; needs the package diffusers). A name is a row of AUTOENCODERS.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from latentcodec.errors import InputError, WeightsError
+from latentcodec.models.autoencoder import STRIDE, MiniVAE
+from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.models.tiny_autoencoder import STRIDE as TINY_STRIDE
+from latentcodec.models.tiny_autoencoder import TinyAutoencoder
+from latentcodec.weights import store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MINI = "mini"
+TAEF2 = "taef2"
+MINI_PREFIX = "vae."
+WEIGHT_FILES = (".safetensors", ".pth")
+LARGEST_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """`encode`: pixels [B, 3, H, W] in 0..1, H and W multiples of `stride` -> latents [B, C, H / stride, W / stride];
+    `decode`: the inverse, not clamped."""
+
+    network: "nn.Module"
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    channels: int
+    stride: int
+
+
+def load_autoencoder(source: str, device: torch.device) -> Autoencoder:
+    """The autoencoder called `source`, or that in the folder `source`. Raises WeightsError, InputError."""
+    if source == MINI:
+        return _mini(device)
+    if source == TAEF2:
+        parts = (store.load(f"{TAEF2}-encoder").tensors, store.load(f"{TAEF2}-decoder").tensors)
+        return _tiny(*parts, device)
+    folder = _folder(source)
+    if (folder / "config.json").exists():
+        return _from_diffusers(folder, device)
+    encoder, decoder = _pair(folder)
+    return _tiny(store.read_weights(encoder).tensors, store.read_weights(decoder).tensors, device)
+
+
+def folder_sha256(source: str) -> str:
+    """SHA-256 of the SHA-256 of every weights file in the folder, in the order of their names."""
+    files = [path for path in sorted(_folder(source).iterdir()) if path.suffix in WEIGHT_FILES]
+    return hashlib.sha256("".join(store.sha256_of(path) for path in files).encode()).hexdigest()
+
+
+def _folder(source: str) -> Path:
+    folder = Path(source)
+    if not folder.is_dir():
+        raise InputError(f"no autoencoder called {source!r}, nor a folder; there is {MINI}, {TAEF2}")
+    return folder
+
+
+def _mini(device: torch.device) -> Autoencoder:
+    weights = store.load("stablecodec-mini")
+    config = StableCodecConfig.from_json(weights.metadata.get("config", "")).autoencoder
+    model = MiniVAE(config)
+    tensors = {k.removeprefix(MINI_PREFIX): v for k, v in weights.tensors.items() if k.startswith(MINI_PREFIX)}
+    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    model = _ready(model, device)
+    return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE)
+
+
+def _tiny(encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.device) -> Autoencoder:
+    try:
+        model = _ready(TinyAutoencoder.from_state(encoder, decoder), device)
+    except (RuntimeError, KeyError) as error:
+        raise WeightsError(f"not the tensors of a TAESD pair: {str(error).splitlines()[0]}") from error
+    return Autoencoder(model, model.encode, model.decode, model.latent_channels, TINY_STRIDE)
+
+
+def _pair(folder: Path) -> tuple[Path, Path]:
+    found = []
+    for part in ("encoder", "decoder"):
+        files = [p for p in sorted(folder.iterdir()) if part in p.name and p.suffix in WEIGHT_FILES]
+        if len(files) != 1:
+            raise InputError(f"{folder}: {len(files)} files of a TAESD {part}, and no config.json of diffusers")
+        found.append(files[0])
+    return found[0], found[1]
+
+
+def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
+    kind = json.loads((folder / "config.json").read_text()).get("_class_name")
+    if kind not in ("AutoencoderKL", "AutoencoderTiny"):
+        raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
+    try:
+        import diffusers
+    except ImportError as error:
+        raise InputError(f"{folder} needs the package diffusers: pip install lcodec[diffusers]") from error
+    try:
+        model = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(f"{folder}: {str(error).splitlines()[0]}") from error
+    model = _ready(model, device)
+    channels = int(model.config.latent_channels)
+    stride = 1 << (
+        len(model.config.block_out_channels if kind == "AutoencoderKL" else model.config.num_decoder_blocks) - 1
+    )
+    # AutoencoderKL takes pixels in -1..1; AutoencoderTiny scales them itself, likewise from -1..1.
+    posterior = kind == "AutoencoderKL"
+
+    def encode(pixels: Tensor) -> Tensor:
+        output: Any = model.encode(2 * pixels - 1)
+        latents: Tensor = output.latent_dist.mode() if posterior else output.latents
+        return latents
+
+    def decode(latents: Tensor) -> Tensor:
+        pixels: Tensor = model.decode(latents).sample
+        return (pixels + 1) / 2
+
+    return Autoencoder(model, encode, decode, channels, stride)
+
+
+def _ready(model: Any, device: torch.device) -> Any:
+    return model.to(device=device, memory_format=torch.channels_last).eval().requires_grad_(False)

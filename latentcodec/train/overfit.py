@@ -1,0 +1,81 @@
+"""What every fit starts from: the fitted function's parameters, learned over many photographs.
+
+Every step draws a preset and rates, represents the latents of a batch as the fastest fit would, and improves the
+parameters by one step. Transform and statistics are shared by all presets.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latentcodec.errors import InputError
+from latentcodec.models.overfit.fit import SPEEDS, Fit
+from latentcodec.models.overfit.function import FittedFunction, initial
+from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
+from latentcodec.models.overfit.reference import SHARED
+from latentcodec.models.overfit.wavelet import analyse
+from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.pipelines.autoencoders import load_autoencoder
+from latentcodec.train.data import to_unit
+from latentcodec.train.loop import autocast
+from latentcodec.train.stages import Stage
+
+CALIBRATION_BATCHES = 8
+PRESET_SHARES = (0.2, 0.2, 0.2, 0.4)
+
+
+class OverfitTask:
+    """One fitted function per preset, for the latents of one autoencoder, which stays as it is."""
+
+    def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
+        self.config = ""
+        self._device = device
+        self._autoencoder = load_autoencoder(stage.autoencoder, device)
+        layouts = [Layout(preset, self._autoencoder.channels) for preset in PRESETS]
+        self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
+        first = self._function(0)
+        for number in range(1, len(PRESETS)):
+            for name in SHARED:
+                setattr(self._function(number), name, getattr(first, name))
+        self.speeds = {f"{preset.name}.{name}": speed for preset in PRESETS for name, speed in SPEEDS.items()}
+        self._random = np.random.default_rng(0)
+
+    def _function(self, number: int) -> FittedFunction:
+        function = self.model[PRESETS[number].name]
+        assert isinstance(function, FittedFunction)
+        return function
+
+    @torch.no_grad()
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
+        """No weights: mixing starts as the Karhunen-Loeve transform of every band."""
+        if weights is not None:
+            raise InputError("this stage starts from nothing")
+        latents = torch.cat([self._latents(next(batches)) for _ in range(CALIBRATION_BATCHES)])
+        function = self._function(0)
+        function.mean.copy_(latents.mean((0, 2, 3)))
+        low = latents - function.mean[:, None, None]
+        for level in range(LEVELS):
+            low, details = analyse(low, function.lifting[level])
+            for band in range(details.shape[1]):
+                function.mixing[level, band] = _principal(details[:, band])
+        function.mixing[LEVELS] = _principal(low)
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        latents = self._latents(batch)
+        function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
+        fit = Fit.begin(function, latents, torch.rand(len(batch), device=self._device))
+        total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
+        pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
+        return total / latents.numel(), {"latent_mse": error.mean().item(), "bpp": bits.item() / pixels}
+
+    @torch.no_grad()
+    def _latents(self, batch: Tensor) -> Tensor:
+        with autocast(self._device):
+            return self._autoencoder.encode(to_unit(batch, self._device)).float()
+
+
+def _principal(x: Tensor) -> Tensor:
+    """[B, C, h, w] -> orthonormal basis [C, C], principal direction first."""
+    return torch.linalg.eigh(torch.cov(x.transpose(0, 1).flatten(1)))[1].flip(1)
