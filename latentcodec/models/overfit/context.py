@@ -13,6 +13,7 @@ from typing import Any
 from latentcodec.models.blocks.quadtree import QUARTER_OF, phase_slices
 
 QUARTERS = 4
+RATE_SHIFT = 4  # the rate 0..255, shifted by this much, is an activation: 0 to 16
 Array = Any  # numpy int64 or torch float, the same operators
 
 
@@ -49,8 +50,10 @@ class Parents:
     around: Array
 
 
-def parents(coarser: Array, bands: int, log: Callable[[Array], Array], pad: Callable[[Array], Array]) -> Parents:
-    """From the magnitudes of the next coarser level [..., bands', C, h', w'].
+def parents(
+    coarser: Array, bands: int, size: tuple[int, int], log: Callable[[Array], Array], pad: Callable[[Array], Array]
+) -> Parents:
+    """For a level of `size`, from the magnitudes of the next coarser one [..., bands', C, h', w'].
 
     The coarsest details have the low band for a parent, of the same size; every other level one of half the size.
     """
@@ -60,7 +63,7 @@ def parents(coarser: Array, bands: int, log: Callable[[Array], Array], pad: Call
     if coarser.shape[-4] != bands:
         return Parents(_repeat_bands(own, bands), log(total), log(around))
     flat = own.reshape(*own.shape[:-4], -1, *own.shape[-2:])
-    return Parents(*(_twice(x) for x in (flat, log(total), log(around))))
+    return Parents(*(_twice(x, size) for x in (flat, log(total), log(around))))
 
 
 def _repeat_bands(low: Array, bands: int) -> Array:
@@ -69,11 +72,10 @@ def _repeat_bands(low: Array, bands: int) -> Array:
     return low[..., 0, [k % channels for k in range(bands * channels)], :, :]
 
 
-def _twice(x: Array) -> Array:
-    """Nearest neighbours, twice the size."""
-    height, width = x.shape[-2:]
-    rows = x[..., [row // 2 for row in range(2 * height)], :]
-    return rows[..., [column // 2 for column in range(2 * width)]]
+def _twice(x: Array, size: tuple[int, int]) -> Array:
+    """Nearest neighbours, twice the size or one less."""
+    rows = x[..., [row // 2 for row in range(size[0])], :]
+    return rows[..., [column // 2 for column in range(size[1])]]
 
 
 def box(bordered: Array) -> Array:

@@ -2,12 +2,12 @@
 
     minimise  |latents - synthesis(symbols)|^2 / step^2  +  weight * bits(symbols)
 
-The transform is nearly orthonormal, so the distortion's second derivative is about 2 for every symbol, and its first
-one tells where the best real value lies: target = symbol - gradient / 2. A round computes this gradient, and that of
+The transform is nearly orthogonal, so the distortion's second derivative is about twice the squared norm of a symbol's
+basis function, and its first one tells where the best real value lies: target = symbol - gradient / (2 norm). A round computes this gradient, and that of
 the bits that other symbols cost because they see this one in their context. Then every symbol takes the integer next
 to its target, the one below it, or zero, whichever costs least:
 
-    (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
+    norm * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
 
 A random half of them moves in a round, since they are chosen as if the others stood still. Gradient descent on rounded
 values (straight-through) was tried in place of this and diverges: docs/training.md.
@@ -77,7 +77,7 @@ class Fit:
     """State of a fit of latents [B, C, h, w] at rates [B] in 0..1; grids are lists of [B, bands, C, h', w'].
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
-    cost per unit of a symbol's magnitude.
+    cost per unit of a symbol's magnitude; `norms`: of basis functions.
     """
 
     function: FittedFunction
@@ -87,6 +87,7 @@ class Fit:
     targets: list[Tensor]
     positions: list[Tensor] = field(default_factory=list)
     influence: list[Tensor] = field(default_factory=list)
+    norms: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def begin(cls, function: FittedFunction, latents: Tensor, rate: Tensor) -> "Fit":
@@ -94,6 +95,8 @@ class Fit:
         with torch.no_grad():
             targets = function.analyse(latents, rate)
         fit = cls(function, latents, rate, [grid.round() for grid in targets], targets)
+        # Those below one belong to the padding of odd sizes, and are far from orthogonal: careful steps for these.
+        fit.norms = [norm.clamp_min(1.0) for norm in function.norms(fit._size())]
         fit.weigh()
         fit.choose(share=1.0)
         return fit
@@ -118,7 +121,8 @@ class Fit:
         total, error, bits = self.objective(values, magnitudes)
         total.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            self.targets = [s - _gradient(v) / 2 for s, v in zip(self.symbols, values, strict=True)]
+            parts = zip(self.symbols, values, self.norms, strict=True)
+            self.targets = [s - _gradient(v) / (2 * norm) for s, v, norm in parts]
             self.influence = [_gradient(m) / RATE_WEIGHT for m in magnitudes]
         return error.mean().item(), bits.item()
 
@@ -134,8 +138,8 @@ class Fit:
     @torch.no_grad()
     def chosen(self, weight: float) -> list[Tensor]:
         """The symbols that cost least at a rate weight, each as if the others stood still."""
-        parts = zip(self.targets, self.positions, self.influence, strict=True)
-        return [_cheapest(target, position, influence, weight) for target, position, influence in parts]
+        parts = zip(self.targets, self.positions, self.influence, self.norms, strict=True)
+        return [_cheapest(target, position, influence, weight / norm) for target, position, influence, norm in parts]
 
     def move(self, rate: Tensor) -> None:
         """Go on at another rate."""
@@ -213,7 +217,7 @@ def _gradient(leaf: Tensor) -> Tensor:
     return leaf.grad
 
 
-def _cheapest(target: Tensor, position: Tensor, influence: Tensor, weight: float) -> Tensor:
+def _cheapest(target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
     nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
     position = position.round()  # of a whole table, as files are coded with
     candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])

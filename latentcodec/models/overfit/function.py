@@ -5,23 +5,24 @@
 Files are never coded with the rate of this module: `integer_context` does that with the same parameters in integers.
 """
 
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentcodec.coding.fixedpoint import ACTIVATION_BITS
 from latentcodec.models.blocks.information import gaussian_information
 from latentcodec.models.blocks.quadtree import STEPS
-from latentcodec.models.overfit.context import Known, Parents, Region, features, known, parents, regions
+from latentcodec.models.overfit.context import RATE_SHIFT, Known, Parents, Region, features, known, parents, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
-from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, padded
-from latentcodec.models.overfit.wavelet import CDF97, analyse, synthesise
+from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
+from latentcodec.models.overfit.wavelet import CDF97, analyse, join, synthesise
 
 LOG_LARGEST_STEP = 4.0
 LOG_STEP_RANGE = 7.0
 RATE_STEPS = 255
-INITIAL_POSITION = 10.0
+INITIAL_POSITION = 0.0
+INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 
 
 def step_size(rate: Tensor) -> Tensor:
@@ -39,6 +40,7 @@ class FittedFunction(nn.Module):
     band_bias: Tensor
     hidden2_bias: Tensor
     out: Tensor
+    direct: Tensor
     offset: Tensor
     mixing: Tensor
     lifting: Tensor
@@ -70,12 +72,10 @@ class FittedFunction(nn.Module):
 
     def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
-        height, width = latents.shape[2:]
-        margin = (0, padded(width) - width, 0, padded(height) - height)
-        low = F.pad(latents - self.mean[:, None, None], margin, mode="replicate")
-        bands = []
+        low, bands = latents - self.mean[:, None, None], []
         for level in range(LEVELS):
-            low, details = analyse(low, self.lifting[level])
+            even = F.pad(low, (0, low.shape[3] % 2, 0, low.shape[2] % 2), mode="replicate")
+            low, details = analyse(even, self.lifting[level])
             bands.append(details)
         bands.append(low[:, None])
         step = step_size(rate)[:, None, None, None, None]
@@ -89,12 +89,29 @@ class FittedFunction(nn.Module):
             torch.einsum("nic,bnchw->bnihw", self.mixing[level, : grid.shape[1]], grid * step)
             for level, grid in enumerate(grids)
         ]
-        low = bands[LEVELS][:, 0]
+        low, sizes = bands[LEVELS][:, 0], low_sizes(*size)
         for level in reversed(range(LEVELS)):
-            low = synthesise(low, bands[level], self.lifting[level])
-        latents = low[:, :, : size[0], : size[1]] + self.mean[:, None, None]
+            height, width = sizes[level]
+            low = synthesise(low, bands[level], self.lifting[level])[:, :, :height, :width]
+        latents = low + self.mean[:, None, None]
         refined = F.relu(F.conv2d(latents, self.refine1, self.refine1_bias, padding=1))
         return latents + F.conv2d(refined, self.refine2[:, :, None, None], self.refine2_bias)
+
+    @torch.no_grad()
+    def norms(self, size: tuple[int, int]) -> list[Tensor]:
+        """Squared norm of what one unit of step size in every symbol adds to latents of `size`, [bands, C, h, w].
+
+        About one, but up to four in corners, where the border reflects basis functions. Refinement left out.
+        """
+        rows, columns = (_norms_along(length, self.lifting) for length in size)
+        result = []
+        for level in range(LEVELS + 1):
+            mixed = self.mixing[level].square().sum(1)  # [bands, C]
+            kinds = ((0, 1), (1, 0), (1, 1)) if level < LEVELS else ((0, 0),)
+            where = min(level, LEVELS - 1)
+            planes = torch.stack([rows[where][a][:, None] * columns[where][b] for a, b in kinds])
+            result.append(planes[:, None] * mixed[: len(kinds), :, None, None])
+        return result
 
     def bits(self, symbols: list[Tensor], magnitudes: list[Tensor], rate: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Information of the grids under the context network, all pictures together, and every symbol's position in
@@ -108,7 +125,8 @@ class FittedFunction(nn.Module):
             total = total + gaussian_information(flat, position).sum()
             positions.insert(0, position.detach().view_as(symbols[level]))
             if level:
-                above = parents(magnitudes[level], BANDS, logarithm, _bordered)
+                height, width = magnitudes[level - 1].shape[-2:]
+                above = parents(magnitudes[level], BANDS, (height, width), logarithm, _bordered)
         return total, positions
 
     def _level_positions(self, level: int, bordered: Tensor, above: Parents | None, rate: Tensor) -> Tensor:
@@ -131,7 +149,7 @@ class FittedFunction(nn.Module):
     ) -> Tensor:
         given = features(seen, above, region, logarithm)
         shape = given[0].shape
-        constant = rate[:, None, None, None].expand(shape)
+        constant = (rate * RATE_STEPS / (1 << (ACTIVATION_BITS - RATE_SHIFT)))[:, None, None, None].expand(shape)
         columns = [torch.zeros_like(constant) if f is None else f.expand(shape) for f in (*given, constant)]
         assert len(columns) == FEATURES
         stacked = torch.stack(columns, -1)  # [B, channels, h, w, FEATURES]
@@ -144,7 +162,23 @@ class FittedFunction(nn.Module):
         hidden = F.relu(F.linear(stacked, self.hidden1) + bias)
         hidden = F.relu(hidden + F.linear(hidden, self.hidden2, self.hidden2_bias))
         offset = self.offset[level, :bands].reshape(-1)[region.quarter :: 4, None, None]
-        return hidden @ self.out + offset
+        return hidden @ self.out + stacked @ self.direct + offset
+
+
+def _norms_along(length: int, lifting: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Squared norms, along one direction, of the low and the high basis functions of every level."""
+    sizes, result = [size for size, _ in low_sizes(length, 1)], []
+    for level in range(LEVELS):
+        unit = torch.eye(sizes[level + 1])
+        parts = []
+        for low, high in ((unit, torch.zeros_like(unit)), (torch.zeros_like(unit), unit)):
+            rows = low
+            for finer in reversed(range(level + 1)):
+                detail = high if finer == level else torch.zeros_like(rows)
+                rows = join(rows, detail, -1, lifting[finer])[:, : sizes[finer]]
+            parts.append(rows.square().sum(1))
+        result.append((parts[0], parts[1]))
+    return result
 
 
 def _known_after(step: int, grid: Tensor) -> Tensor:
@@ -175,6 +209,7 @@ def initial(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     values["step_bias"] = random.normal(0, 0.1, values["step_bias"].shape)
     values["hidden2"] = random.normal(0, 0.2, values["hidden2"].shape)
     values["out"] = random.normal(0, 0.2, values["out"].shape)
+    values["direct"][-1] = INITIAL_SLOPE
     values["offset"] += INITIAL_POSITION
     values["mixing"] += np.eye(layout.channels)
     values["lifting"] += np.array(CDF97)

@@ -20,12 +20,22 @@ from latentcodec.coding.fixedpoint import (
 )
 from latentcodec.coding.symbols import Coder, TableIndex
 from latentcodec.coding.tables import TABLES
-from latentcodec.models.overfit.context import QUARTERS, Known, Parents, Region, features, known, parents, regions
+from latentcodec.models.overfit.context import (
+    QUARTERS,
+    RATE_SHIFT,
+    Known,
+    Parents,
+    Region,
+    features,
+    known,
+    parents,
+    regions,
+)
 from latentcodec.models.overfit.parameters import Parameters
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, STEPS, Layout
 
 Grids = list[npt.NDArray[np.int32]]
-CONTEXT = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out")
+CONTEXT = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "direct")
 
 
 def code_grids(
@@ -44,12 +54,15 @@ def code_grids(
     network = _Network(parameters, arithmetic, rate)
     grids: Grids = []
     above: Parents | None = None
+    shapes = layout.grids(*size)
     for level in reversed(range(LEVELS + 1)):
-        shape = layout.grids(*size)[level]
-        grid = _code_level(coder, network, layout, level, shape, above, None if source is None else source[level])
+        grid = _code_level(
+            coder, network, layout, level, shapes[level], above, None if source is None else source[level]
+        )
         grids.insert(0, grid)
         if level:
-            above = parents(np.abs(grid).astype(np.int64), BANDS, logarithm, _bordered)
+            size_below = shapes[level - 1][2:]
+            above = parents(np.abs(grid).astype(np.int64), BANDS, size_below, logarithm, _bordered)
     return grids
 
 
@@ -80,7 +93,7 @@ class _Network:
         exact = {name: parameters[name].astype(arithmetic.dtype) for name in CONTEXT}
         # Biases have ACTIVATION_BITS after the point, sums both; the identity of the residual layer has weight 1.
         one = 1 << WEIGHT_BITS
-        self._hidden1, self._out = exact["hidden1"], exact["out"][None]
+        self._hidden1, self._out, self._direct = exact["hidden1"], exact["out"][None], exact["direct"][None]
         self._hidden2 = exact["hidden2"] + one * np.eye(len(exact["hidden2"]), dtype=arithmetic.dtype)
         self._bias1 = one * (exact["step_bias"][:, None] + exact["level_bias"])  # [STEPS, LEVELS + 1, width]
         self._band_bias, self._bias2 = one * exact["band_bias"], one * exact["hidden2_bias"][:, None]
@@ -95,13 +108,15 @@ class _Network:
         for number, feature in enumerate(given):
             if feature is not None:
                 columns[number] = feature
-        columns[-1] = self._rate  # 0..255 stands for 0..1
-        sums = self._arithmetic.matmul(self._hidden1, columns.reshape(FEATURES, -1))
+        columns[-1] = self._rate << RATE_SHIFT
+        flat = columns.reshape(FEATURES, -1)
+        sums = self._arithmetic.matmul(self._hidden1, flat)
         by_channel = sums.reshape(-1, channels, height * width)
         by_channel += self._first_bias(level, step, region)[:, :, None]
         hidden = self._arithmetic.rectify(sums)
         hidden = self._arithmetic.rectify(self._arithmetic.matmul(self._hidden2, hidden) + self._bias2)
-        position = self._arithmetic.matmul(self._out, hidden).reshape(channels, height, width).astype(np.int64)
+        position = self._arithmetic.matmul(self._out, hidden) + self._arithmetic.matmul(self._direct, flat)
+        position = position.reshape(channels, height, width).astype(np.int64)
         position += self._offsets(level, region) << WEIGHT_BITS
         return np.clip(shift_round(position, WEIGHT_BITS + ACTIVATION_BITS), 0, TABLES - 1).astype(np.uint8)
 

@@ -1,12 +1,12 @@
 """Sizes of the fitted function: presets as rows, and what follows from one for a number of latent channels.
 
 Latents [C, h, w] are represented by bands of a wavelet transform with LEVELS levels. Level l < LEVELS has three bands
-of C components at stride 2^(l + 1), level LEVELS one band of C components at stride 2^LEVELS.
+of C components at stride 2^(l + 1), level LEVELS one band of C components at stride 2^LEVELS. Sizes are rounded up.
 """
 
 from dataclasses import dataclass
 
-LEVELS = 4
+LEVELS = 5
 BANDS = 3
 FEATURES = 9  # of the context, per symbol
 STEPS = 4
@@ -43,24 +43,24 @@ class Layout:
 
     def grids(self, height: int, width: int) -> list[tuple[int, int, int, int]]:
         """[bands, channels, h, w] of every level for latents of this size, which the grids cover."""
-        tall, wide = padded(height), padded(width)
-        strides = [min(level + 1, LEVELS) for level in range(LEVELS + 1)]
-        return [(self.bands(level), self.channels, tall >> s, wide >> s) for level, s in enumerate(strides)]
+        sizes = low_sizes(height, width)
+        return [(self.bands(level), self.channels, *sizes[min(level + 1, LEVELS)]) for level in range(LEVELS + 1)]
 
     def macs(self, height: int, width: int) -> int:
         """Multiplications to decode latents of this size: context network, mixing, inverse wavelet, refinement."""
         hidden, refined = self.preset.context_width, self.preset.synthesis_width
-        symbols = self.channels * padded(height) * padded(width)
-        context = symbols * (FEATURES * hidden + hidden * hidden + hidden)
+        symbols = sum(bands * channels * h * w for bands, channels, h, w in self.grids(height, width))
+        context = symbols * (FEATURES * hidden + hidden * hidden + hidden + FEATURES)
         mixing = symbols * self.channels
-        lifting = sum(
-            2 * LIFTING_STEPS * self.channels * (padded(height) >> level) * (padded(width) >> level) // 2
-            for level in range(LEVELS)
-        )
+        # Every step multiplies once for two samples, in both directions.
+        lifting = sum(LIFTING_STEPS * self.channels * 4 * h * w for h, w in low_sizes(height, width)[1:])
         refinement = height * width * self.channels * refined * (REFINEMENT_KERNEL**2 + 1)
         return context + mixing + lifting + refinement
 
 
-def padded(size: int) -> int:
-    """The next multiple of the largest stride."""
-    return -(-size >> LEVELS) << LEVELS
+def low_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes of the low band before the first level and after each."""
+    sizes = [(height, width)]
+    for _ in range(LEVELS):
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes

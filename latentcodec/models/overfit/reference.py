@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.models.overfit.parameters import DECLARATIONS
-from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout, Preset
+from latentcodec.coding.fixedpoint import WEIGHT_BITS
+from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
+from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, Layout, Preset
 
 SHARED = ("offset", "mixing", "lifting", "mean")
 Integers16 = npt.NDArray[np.int16]
@@ -31,13 +32,17 @@ def pick(arrays: Mapping[str, Integers16], preset: Preset) -> dict[str, Integers
 
 
 def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str, Integers16]:
-    """For an autoencoder that the reference was not made for: its channels keep their places, and none is refined."""
-    from latentcodec.models.overfit.function import initial
+    """For an autoencoder that the reference was not made for: channels are not mixed, and nothing is refined.
 
-    plain = initial(layout)
-    kept = {"hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "lifting"}
-    middle = np.rint(parameters["offset"].astype(np.float64).mean(axis=2)).astype(np.int16)
-    offset = np.repeat(middle[:, :, None], layout.channels, axis=2)
-    assert offset.shape[0] == LEVELS + 1
-    still = {"refine1_bias": np.zeros_like(plain["refine1_bias"]), "refine2": np.zeros_like(plain["refine2"])}
-    return plain | {name: parameters[name] for name in kept} | {"offset": offset} | still
+    Normative: formats/overfit.md. The refinement's first layer passes latents on, so that a fit can learn the second.
+    """
+    kept = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "direct", "lifting")
+    values = {name: np.zeros(shape, np.int16) for name, shape in shapes(layout).items()}
+    values |= {name: parameters[name] for name in kept}
+    values["offset"][:] = np.rint(parameters["offset"].astype(np.float64).mean(axis=2))[:, :, None]
+    values["mixing"][:] = np.eye(layout.channels) * (1 << WEIGHT_BITS)
+    middle = REFINEMENT_KERNEL // 2
+    for unit in range(layout.preset.synthesis_width):
+        sign = -1 if unit // layout.channels % 2 else 1
+        values["refine1"][unit, unit % layout.channels, middle, middle] = sign * (1 << WEIGHT_BITS)
+    return values

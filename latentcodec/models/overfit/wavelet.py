@@ -23,7 +23,7 @@ def analyse(x: Tensor, lifting: Tensor) -> tuple[Tensor, Tensor]:
 def synthesise(low: Tensor, details: Tensor, lifting: Tensor) -> Tensor:
     """Inverse of `analyse`."""
     low_high, high_low, high_high = details.unbind(-4)
-    return _join(_join(low, low_high, -1, lifting), _join(high_low, high_high, -1, lifting), -2, lifting)
+    return join(join(low, low_high, -1, lifting), join(high_low, high_high, -1, lifting), -2, lifting)
 
 
 def _split(x: Tensor, dim: int, lifting: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,8 @@ def _split(x: Tensor, dim: int, lifting: Tensor) -> tuple[Tensor, Tensor]:
     return even * _NORM, odd / _NORM
 
 
-def _join(low: Tensor, high: Tensor, dim: int, lifting: Tensor) -> Tensor:
+def join(low: Tensor, high: Tensor, dim: int, lifting: Tensor) -> Tensor:
+    """Both halves along one dimension, -1 or -2, -> twice as many samples."""
     even, odd = low / _NORM, high * _NORM
     even = even - lifting[3] * _before(odd, dim)
     odd = odd - lifting[2] * _after(even, dim)

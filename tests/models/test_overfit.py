@@ -1,0 +1,218 @@
+"""The fitted function: transform, context, parameters, and the fit."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latentcodec.coding.fixedpoint import DEFINITION
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
+from latentcodec.models.overfit.function import FittedFunction, initial, logarithm
+from latentcodec.models.overfit.integer_context import Grids, code_grids
+from latentcodec.models.overfit.integer_context import logarithm as integer_logarithm
+from latentcodec.models.overfit.parameters import (
+    DECLARATIONS,
+    UNCHANGED,
+    Change,
+    Parameters,
+    code_differences,
+    shapes,
+)
+from latentcodec.models.overfit.presets import PRESETS, Layout, preset_named
+from latentcodec.models.overfit.wavelet import CDF97, analyse, synthesise
+
+LAYOUT = Layout(preset_named("lop"), 6)
+SIZES = [(1, 1), (2, 3), (7, 1), (19, 26)]
+
+
+def random_parameters(layout: Layout = LAYOUT, seed: int = 1) -> dict[str, np.ndarray]:
+    """A context network in which every parameter matters."""
+    random = np.random.default_rng(seed)
+    values = initial(layout)
+    for name in ("step_bias", "level_bias", "band_bias", "hidden2_bias", "offset", "direct", "refine2", "mean"):
+        values[name] = values[name] + random.integers(-90, 91, values[name].shape).astype(np.int16)
+    return values
+
+
+def random_grids(layout: Layout, size: tuple[int, int], seed: int = 2) -> Grids:
+    random = np.random.default_rng(seed)
+    return [np.rint(random.laplace(0, 1.5, shape)).astype(np.int32) for shape in layout.grids(*size)]
+
+
+def coded(parameters: Parameters, grids: Grids, size: tuple[int, int], layout: Layout = LAYOUT, **more: object) -> bytes:
+    encoder = SymbolEncoder()
+    code_grids(encoder, parameters, layout, 140, size, grids, **more)  # type: ignore[arg-type]
+    return encoder.finish()
+
+
+# Figures of the literature for four channels at an eighth of 1363x2048, and the sizes of our presets.
+@pytest.mark.parametrize(("name", "at_most"), [("vlop", 6.4), ("lop", 11.3), ("mop", 19.7), ("hop", 25.5)])
+def test_multiplications_per_pixel(name: str, at_most: float) -> None:
+    layout = Layout(preset_named(name), 4)
+    height, width = 171, 256
+    sizes = shapes(layout)
+    product = {parameter: int(np.prod(shape)) for parameter, shape in sizes.items()}
+    symbols = sum(int(np.prod(shape)) for shape in layout.grids(height, width))
+    context = symbols * sum(product[parameter] for parameter in ("hidden1", "hidden2", "out", "direct"))
+    mixing = symbols // 4 * product["mixing"] // (6 * 3)
+    lifting, low = 0, (height, width)
+    for _ in range(5):
+        low = (-(-low[0] // 2), -(-low[1] // 2))
+        lifting += 4 * (4 * low[0] * low[1]) * 4  # both directions, half a multiplication per step and sample
+    refinement = height * width * (product["refine1"] + product["refine2"])
+    total = context + mixing + lifting + refinement
+    assert layout.macs(height, width) == total
+    assert total / (1363 * 2048) <= at_most
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_grids_represent_latents_exactly(size: tuple[int, int]) -> None:
+    function = FittedFunction(LAYOUT, initial(LAYOUT))  # refine2 is zero in it
+    latents = torch.randn(2, 6, *size)
+    rate = torch.tensor([0.2, 0.9])
+    grids = function.analyse(latents, rate)
+    assert [list(grid.shape[1:]) for grid in grids] == [list(shape) for shape in LAYOUT.grids(*size)]
+    assert torch.allclose(function.synthesise(grids, rate, size), latents, atol=1e-4)
+
+
+def test_wavelet_is_nearly_orthonormal_and_always_invertible() -> None:
+    x = torch.randn(2, 3, 64, 64)
+    low, details = analyse(x, torch.tensor(CDF97))
+    assert (low.square().sum() + details.square().sum()) / x.square().sum() == pytest.approx(1, abs=0.06)
+    odd = torch.tensor([0.3, -0.7, 0.1, 0.9])
+    assert torch.allclose(synthesise(*analyse(x, odd), odd), x, atol=1e-4)
+
+
+@given(st.integers(0, 1 << 40))
+def test_integer_logarithm(n: int) -> None:
+    e = (n + 1).bit_length() - 1
+    assert integer_logarithm(np.array([n]))[0] == ((e - 1) << 8) + ((n + 1 << 8) >> e)
+
+
+def test_logarithms_agree() -> None:
+    n = np.arange(5000)
+    assert np.abs(logarithm(torch.tensor(n).float()).numpy() - integer_logarithm(n) / 256).max() <= 1 / 256
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_decoder_reads_what_the_encoder_wrote(size: tuple[int, int], channels: int) -> None:
+    layout = Layout(preset_named("vlop"), channels)
+    parameters, grids = random_parameters(layout), random_grids(layout, size)
+    encoder = SymbolEncoder()
+    known = code_grids(encoder, parameters, layout, 140, size, grids)
+    decoded = code_grids(SymbolDecoder(encoder.finish()), parameters, layout, 140, size)
+    assert all((a == b).all() for a, b in zip(known, decoded, strict=True))
+    assert any(grid.any() for grid in decoded) or size == (1, 1)
+
+
+def test_arithmetic_and_order_of_summation_do_not_matter() -> None:
+    parameters, size = random_parameters(), (19, 26)
+    grids = random_grids(LAYOUT, size)
+    expected = coded(parameters, grids, size)
+    assert coded(parameters, grids, size, arithmetic=DEFINITION) == expected
+    order = np.random.default_rng(3).permutation(LAYOUT.preset.context_width)
+    permuted = dict(parameters)
+    for name in ("hidden1", "hidden2_bias", "out"):
+        permuted[name] = parameters[name][order]
+    for name in ("step_bias", "level_bias", "band_bias"):
+        permuted[name] = parameters[name][:, order]
+    permuted["hidden2"] = parameters["hidden2"][order][:, order]
+    assert coded(permuted, grids, size) == expected
+
+
+def test_estimated_bits_are_those_of_the_coder() -> None:
+    size, layout = (40, 40), Layout(preset_named("hop"), 8)
+    values = initial(layout)
+    values["offset"] += 20 * 256  # wide tables: where both count, they count the same
+    function = FittedFunction(layout, values)
+    counter = BitCounter()
+    grids = code_grids(counter, values, layout, 140, size, random_grids(layout, size))
+    symbols = [torch.from_numpy(grid).float()[None] for grid in grids]
+    estimated, positions = function.bits(symbols, [s.abs() for s in symbols], unit(140))
+    assert estimated.item() == pytest.approx(counter.bits, rel=5e-3)  # tables are of whole positions
+    assert [p.shape for p in positions] == [s.shape for s in symbols]
+
+
+def test_context_is_causal() -> None:
+    """What is coded later must not move the table of what is coded earlier."""
+    size = (32, 32)
+    function = FittedFunction(LAYOUT, random_parameters())
+    grids = [torch.from_numpy(grid).float()[None] for grid in random_grids(LAYOUT, size)]
+    before = function.bits(grids, [g.abs() for g in grids], unit(90))[1]
+    changed = [g.clone() for g in grids]
+    changed[2][0, 1, 3, 1, 0] += 5
+    after = function.bits(changed, [g.abs() for g in changed], unit(90))[1]
+    assert all(torch.equal(before[level], after[level]) for level in (2 + 1, 4, 5))
+    assert torch.equal(before[2][0, 1, 3, 1, 0], after[2][0, 1, 3, 1, 0])
+    assert not torch.equal(before[1], after[1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(0, 6)), min_size=9, max_size=9), st.integers(0, 1000))
+def test_differences_are_decoded(pairs: list[tuple[int, int]], seed: int) -> None:
+    layout = Layout(preset_named("vlop"), 2)
+    changes = tuple(Change(table if table >= 4 else 0, shift) for table, shift in pairs)
+    reference, wanted = initial(layout), random_parameters(layout, seed)
+    encoder = SymbolEncoder()
+    sent = code_differences(encoder, changes, reference, wanted)
+    read = code_differences(SymbolDecoder(encoder.finish()), changes, reference)
+    for declared in DECLARATIONS:
+        assert (sent[declared.name] == read[declared.name]).all()
+        if not changes[declared.group].sent:
+            assert (read[declared.name] == reference[declared.name]).all()
+
+
+def plain() -> dict[str, np.ndarray]:
+    """Parameters whose context network says the same everywhere, until it is fitted."""
+    values = initial(LAYOUT)
+    return values | {"out": np.zeros_like(values["out"])}
+
+
+@pytest.fixture
+def latents() -> torch.Tensor:
+    """Smooth latents with some structure across channels."""
+    torch.manual_seed(4)
+    return torch.nn.functional.interpolate(torch.randn(1, 6, 6, 6), size=(24, 24), mode="bicubic") * 2
+
+
+def test_rounds_lower_what_is_minimised(latents: torch.Tensor) -> None:
+    fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(150))
+
+    def objective() -> float:
+        return fit.objective(fit.symbols, [s.abs() for s in fit.symbols])[0].item()
+
+    start = objective()
+    fit.run(0, 12, EFFORTS[4])
+    rounds_only = objective()
+    fit.run(0, 12, EFFORTS[6])
+    assert objective() < 0.97 * rounds_only < 0.97 * start
+
+
+def test_a_larger_weight_takes_fewer_bits(latents: torch.Tensor) -> None:
+    fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(170))
+    fit.run(0, 2, EFFORTS[4])
+    sums = [sum(grid.abs().sum().item() for grid in fit.chosen(w * RATE_WEIGHT)) for w in (0.3, 1, 3)]
+    assert sums[0] > sums[1] > sums[2]
+
+
+def test_parameters_are_sent_only_where_they_pay(latents: torch.Tensor) -> None:
+    reference = plain()
+    fit = Fit.begin(FittedFunction(LAYOUT, reference), latents, unit(150))
+    assert fit.quantise_parameters(reference) == UNCHANGED
+    fit.run(0, 40, EFFORTS[6])
+    before = fit.function.integers()
+    changes = fit.quantise_parameters(reference)
+    assert any(change.sent for change in changes)
+    known = fit.function.integers()
+    for declared in DECLARATIONS:
+        expected = before if changes[declared.group].sent else reference
+        distance = np.abs(known[declared.name].astype(int) - expected[declared.name]).max()
+        assert distance <= (1 << changes[declared.group].shift) // 2 + 1
+
+
+def test_presets_grow() -> None:
+    counts = [Layout(preset, 32).macs(64, 96) for preset in PRESETS]
+    assert counts == sorted(counts)
