@@ -99,7 +99,10 @@ def _pair(folder: Path) -> tuple[Path, Path]:
 
 
 def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
-    kind = json.loads((folder / "config.json").read_text()).get("_class_name")
+    try:
+        kind = json.loads((folder / "config.json").read_text()).get("_class_name")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{folder}: config.json is not a JSON object") from error
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
     try:

@@ -47,10 +47,7 @@ PREFIX = (
     BitField("foreign", 1, "the reference was made for another autoencoder: channels, stride and affine follow"),
     BitField("reserved", 4, "0"),
 )
-CHANGES = (
-    *(part for group in range(GROUPS) for part in _change_fields(group)),
-    BitField("filling", 6, "0"),
-)
+CHANGES = tuple(part for group in range(GROUPS) for part in _change_fields(group))
 FOREIGN = (
     BitField("channels", 8, "channels of the latents, stored minus 1", bias=1),
     BitField("stride", 8, "pixels per position of the latents, as a power of two"),
@@ -63,6 +60,7 @@ FILL_STEP = 3  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
 FULL_ENOUGH = 0.996
+PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Prefix:
         first = {"preset": PRESETS.index(self.preset), "changed": changed, "foreign": foreign, "reserved": 0}
         data = pack(PREFIX, first)
         if changed:
-            values = {"filling": 0}
+            values: dict[str, int] = {}
             for group, change in enumerate(self.changes):
                 values |= {f"table{group}": change.table, f"shift{group}": change.shift}
             data += pack(CHANGES, values)
@@ -146,25 +144,30 @@ class OverfitPipeline:
     device: torch.device
     codec_id: int = field(default=1, init=False)
 
-    def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings) -> Encoded:
-        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget."""
-        latents = self._latents(pixels)
+    def encode(
+        self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings, preset: Preset | None = None
+    ) -> Encoded:
+        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
+
+        `preset`: None chooses the largest one that pays (see `_preset_for`).
+        """
+        latents = self.latents(pixels)
         affine = None if self.native else Affine.of(latents)
         if affine is not None:
             mean, scale = affine.tensors()
             latents = (latents - mean) / scale
-        preset = PRESETS[-1]
+        preset = preset or self._preset_for(target)
         reference = self._parameters(preset)
         work = _Work(self, Prefix(preset, UNCHANGED, affine, self.autoencoder.stride), reference, latents, settings)
         encoded = work.at_quality(target) if isinstance(target, Quality) else work.within(target)
-        self._decode_grids(encoded, pixels.shape[:2])  # no file leaves that does not decode here
+        self.decode_grids(encoded, pixels.shape[:2])  # no file leaves that does not decode here
         return encoded
 
     @torch.inference_mode()
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        prefix, parameters, grids = self._decode_grids(encoded, (height, width))
+        prefix, parameters, grids = self.decode_grids(encoded, (height, width))
         latents = self.synthesise(prefix, parameters, grids, encoded.rate, (height, width))
         with fast_autocast(self.device):
             pixels = self.autoencoder.decode(latents)
@@ -183,7 +186,7 @@ class OverfitPipeline:
             latents = latents * scale + mean
         return latents.to(self.device)
 
-    def _decode_grids(self, encoded: Encoded, size: tuple[int, int]) -> tuple[Prefix, Parameters, Grids]:
+    def decode_grids(self, encoded: Encoded, size: tuple[int, int]) -> tuple[Prefix, Parameters, Grids]:
         prefix, data = Prefix.read(encoded.payload)
         described = prefix.affine is None or (
             len(prefix.affine.mean) == self.autoencoder.channels and prefix.stride == self.autoencoder.stride
@@ -197,6 +200,12 @@ class OverfitPipeline:
             raise CorruptError("the decoded symbols do not match their digest in the file")
         return prefix, parameters, grids
 
+    def _preset_for(self, target: Quality | PayloadBudget) -> Preset:
+        """With a reference of its own, a larger network costs no bytes; without, its differences have to be paid."""
+        if self.native or isinstance(target, Quality):
+            return PRESETS[-1]
+        return PRESETS[sum(target.size_bytes >= size for size in PRESET_FROM_BYTES)]
+
     def layout(self, preset: Preset) -> Layout:
         return Layout(preset, self.autoencoder.channels)
 
@@ -209,7 +218,7 @@ class OverfitPipeline:
         return -(-size[0] // stride), -(-size[1] // stride)
 
     @torch.no_grad()
-    def _latents(self, pixels: Pixels) -> Tensor:
+    def latents(self, pixels: Pixels) -> Tensor:
         height, width = pixels.shape[:2]
         stride = self.autoencoder.stride
         unit = torch.from_numpy(pixels.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255

@@ -57,7 +57,7 @@ class OverfitTask:
         function.mean.copy_(latents.mean((0, 2, 3)))
         low = latents - function.mean[:, None, None]
         for level in range(LEVELS):
-            low, details = analyse(low, function.lifting[level])
+            low, details = analyse(low)
             for band in range(details.shape[1]):
                 function.mixing[level, band] = _principal(details[:, band])
         function.mixing[LEVELS] = _principal(low)

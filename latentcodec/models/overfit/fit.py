@@ -40,10 +40,11 @@ from latentcodec.models.overfit.parameters import (
 RATE_WEIGHT = 0.17
 PARAMETER_RATE = 2e-3
 # Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
-SPEEDS = {"offset": 15.0, "mixing": 0.1, "lifting": 0.1, "mean": 0.1}
+SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1}
 SETTLING = 4  # rounds after the parameters have been quantised
 LOWEST_SHARE = 0.1  # of the learning rate, at the end
 MOVING = 0.5  # share of the symbols that move in a round
+TOLERANCE = 1.01  # of what is minimised: more than that above the best so far is taken back
 REPORT_EVERY = 5
 SHIFTS = (0, 2, 4, 6)
 CHANGE_BITS = 10  # what a group costs beside its symbols
@@ -70,6 +71,14 @@ EFFORTS = {
     9: Effort(500, adapts=True),
     10: Effort(1000, adapts=True),
 }
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The best round so far."""
+
+    total: float
+    symbols: list[Tensor]
 
 
 @dataclass
@@ -114,8 +123,11 @@ class Fit:
         distortion = (error / step_size(self.rate)[:, None, None, None].square()).sum()
         return distortion + RATE_WEIGHT * bits, error.detach(), bits.detach()
 
-    def differentiate(self) -> tuple[float, float]:
-        """Targets and influence of the present symbols; gradients of the parameters; -> mean squared error, bits."""
+    def differentiate(self) -> tuple[float, float, float]:
+        """Targets and influence of the present symbols, gradients of the parameters.
+
+        -> what is minimised, mean squared error, bits.
+        """
         values = [s.clone().requires_grad_() for s in self.symbols]
         magnitudes = [s.abs().requires_grad_() for s in self.symbols]
         total, error, bits = self.objective(values, magnitudes)
@@ -124,7 +136,7 @@ class Fit:
             parts = zip(self.symbols, values, self.norms, strict=True)
             self.targets = [s - _gradient(v) / (2 * norm) for s, v, norm in parts]
             self.influence = [_gradient(m) / RATE_WEIGHT for m in magnitudes]
-        return error.mean().item(), bits.item()
+        return total.item(), error.mean().item(), bits.item()
 
     @torch.no_grad()
     def choose(self, share: float, weight: float = RATE_WEIGHT, generator: torch.Generator | None = None) -> None:
@@ -162,19 +174,28 @@ class Fit:
         self.function.requires_grad_(effort.adapts)
         optimiser = self._optimiser() if effort.adapts else None
         generator = torch.Generator().manual_seed(first)
+        share, best = MOVING, _Best(float("inf"), self.symbols)
         for number in range(first, last):
             if stopped():
                 break
-            error, bits = self.differentiate()
+            total, error, bits = self.differentiate()
+            if total > TOLERANCE * best.total:  # too many moved at once: back, and with fewer
+                self.symbols, share = list(best.symbols), share / 2
+                continue
+            if total < best.total:
+                best = _Best(total, list(self.symbols))
             if optimiser is not None:
                 for group in optimiser.param_groups:
                     group["lr"] = group["speed"] * PARAMETER_RATE * max(LOWEST_SHARE, 1 - number / effort.rounds)
                 optimiser.step()
                 optimiser.zero_grad()
-            self.choose(MOVING, generator=generator)
+            self.choose(share, generator=generator)
             if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
                 report(number + 1, effort.rounds, bits, error)
         self.function.requires_grad_(requires_grad=False)
+        if last > first:
+            self.symbols = list(best.symbols)
+            self.differentiate()
 
     def _optimiser(self) -> torch.optim.Optimizer:
         named = self.function.named_parameters()

@@ -16,7 +16,7 @@ from latentcodec.models.blocks.quadtree import STEPS
 from latentcodec.models.overfit.context import RATE_SHIFT, Known, Parents, Region, features, known, parents, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
-from latentcodec.models.overfit.wavelet import CDF97, analyse, join, synthesise
+from latentcodec.models.overfit.wavelet import analyse, join, synthesise
 
 LOG_LARGEST_STEP = 4.0
 LOG_STEP_RANGE = 7.0
@@ -43,7 +43,6 @@ class FittedFunction(nn.Module):
     direct: Tensor
     offset: Tensor
     mixing: Tensor
-    lifting: Tensor
     mean: Tensor
     refine1: Tensor
     refine2: Tensor
@@ -75,7 +74,7 @@ class FittedFunction(nn.Module):
         low, bands = latents - self.mean[:, None, None], []
         for level in range(LEVELS):
             even = F.pad(low, (0, low.shape[3] % 2, 0, low.shape[2] % 2), mode="replicate")
-            low, details = analyse(even, self.lifting[level])
+            low, details = analyse(even)
             bands.append(details)
         bands.append(low[:, None])
         step = step_size(rate)[:, None, None, None, None]
@@ -92,7 +91,7 @@ class FittedFunction(nn.Module):
         low, sizes = bands[LEVELS][:, 0], low_sizes(*size)
         for level in reversed(range(LEVELS)):
             height, width = sizes[level]
-            low = synthesise(low, bands[level], self.lifting[level])[:, :, :height, :width]
+            low = synthesise(low, bands[level])[:, :, :height, :width]
         latents = low + self.mean[:, None, None]
         refined = F.relu(F.conv2d(latents, self.refine1, self.refine1_bias, padding=1))
         return latents + F.conv2d(refined, self.refine2[:, :, None, None], self.refine2_bias)
@@ -103,7 +102,7 @@ class FittedFunction(nn.Module):
 
         About one, but up to four in corners, where the border reflects basis functions. Refinement left out.
         """
-        rows, columns = (_norms_along(length, self.lifting) for length in size)
+        rows, columns = (_norms_along(length) for length in size)
         result = []
         for level in range(LEVELS + 1):
             mixed = self.mixing[level].square().sum(1)  # [bands, C]
@@ -165,7 +164,7 @@ class FittedFunction(nn.Module):
         return hidden @ self.out + stacked @ self.direct + offset
 
 
-def _norms_along(length: int, lifting: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _norms_along(length: int) -> list[tuple[Tensor, Tensor]]:
     """Squared norms, along one direction, of the low and the high basis functions of every level."""
     sizes, result = [size for size, _ in low_sizes(length, 1)], []
     for level in range(LEVELS):
@@ -175,7 +174,7 @@ def _norms_along(length: int, lifting: Tensor) -> list[tuple[Tensor, Tensor]]:
             rows = low
             for finer in reversed(range(level + 1)):
                 detail = high if finer == level else torch.zeros_like(rows)
-                rows = join(rows, detail, -1, lifting[finer])[:, : sizes[finer]]
+                rows = join(rows, detail, -1)[:, : sizes[finer]]
             parts.append(rows.square().sum(1))
         result.append((parts[0], parts[1]))
     return result
@@ -212,6 +211,5 @@ def initial(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     values["direct"][-1] = INITIAL_SLOPE
     values["offset"] += INITIAL_POSITION
     values["mixing"] += np.eye(layout.channels)
-    values["lifting"] += np.array(CDF97)
     values["refine1"] = random.normal(0, 1 / np.sqrt(9 * layout.channels), values["refine1"].shape)
     return {d.name: np.round(values[d.name] * (1 << d.bits)).astype(np.int16) for d in DECLARATIONS}

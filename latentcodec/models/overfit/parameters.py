@@ -14,7 +14,7 @@ import numpy.typing as npt
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS
 from latentcodec.coding.symbols import Coder
 from latentcodec.coding.tables import TABLES
-from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, LIFTING_STEPS, REFINEMENT_KERNEL, STEPS, Layout
+from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, REFINEMENT_KERNEL, STEPS, Layout
 
 Parameters = Mapping[str, npt.NDArray[np.int16]]
 LIMIT = (1 << 15) - 1
@@ -40,15 +40,13 @@ DECLARATIONS = (
     Parameter("direct", WEIGHT_BITS, 2),
     Parameter("offset", ACTIVATION_BITS, 3),
     Parameter("mixing", WEIGHT_BITS, 4),
-    Parameter("lifting", WEIGHT_BITS, 5),
-    Parameter("mean", ACTIVATION_BITS, 6),
-    Parameter("refine1", WEIGHT_BITS, 7),
-    Parameter("refine2", WEIGHT_BITS, 7),
-    Parameter("refine1_bias", ACTIVATION_BITS, 8),
-    Parameter("refine2_bias", ACTIVATION_BITS, 8),
+    Parameter("mean", ACTIVATION_BITS, 5),
+    Parameter("refine1", WEIGHT_BITS, 6),
+    Parameter("refine2", WEIGHT_BITS, 6),
+    Parameter("refine1_bias", ACTIVATION_BITS, 7),
+    Parameter("refine2_bias", ACTIVATION_BITS, 7),
 )
-GROUPS = 9
-CONTEXT_GROUPS = (0, 1, 2, 3)
+GROUPS = 8
 
 
 def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -65,7 +63,6 @@ def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
         "direct": (FEATURES,),
         "offset": (LEVELS + 1, BANDS, channels),
         "mixing": (LEVELS + 1, BANDS, channels, channels),
-        "lifting": (LEVELS, LIFTING_STEPS),
         "mean": (channels,),
         "refine1": (refined, channels, REFINEMENT_KERNEL, REFINEMENT_KERNEL),
         "refine2": (channels, refined),

@@ -13,7 +13,7 @@ from latentcodec.coding.fixedpoint import WEIGHT_BITS
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
 from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, Layout, Preset
 
-SHARED = ("offset", "mixing", "lifting", "mean")
+SHARED = ("offset", "mixing", "mean")
 Integers16 = npt.NDArray[np.int16]
 
 
@@ -36,7 +36,7 @@ def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str
 
     Normative: formats/overfit.md. The refinement's first layer passes latents on, so that a fit can learn the second.
     """
-    kept = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "direct", "lifting")
+    kept = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "direct")
     values = {name: np.zeros(shape, np.int16) for name, shape in shapes(layout).items()}
     values |= {name: parameters[name] for name in kept}
     values["offset"][:] = np.rint(parameters["offset"].astype(np.float64).mean(axis=2))[:, :, None]

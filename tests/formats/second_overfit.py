@@ -1,0 +1,206 @@
+"""A second decoder of codec 1, written from formats/overfit.md alone, up to the grids. Slow, in the document's words."""
+
+import second_decoder as second
+from second_decoder import clamp, limit, round_shift, table
+
+PRESETS = [("vlop", 4, 2), ("lop", 7, 4), ("mop", 10, 9), ("hop", 12, 11)]
+PARAMETERS = [
+    (0, "hidden1"),
+    (0, "hidden2"),
+    (1, "step_bias"),
+    (1, "level_bias"),
+    (1, "band_bias"),
+    (1, "hidden2_bias"),
+    (2, "out"),
+    (2, "direct"),
+    (3, "offset"),
+    (4, "mixing"),
+    (5, "mean"),
+    (6, "refine1"),
+    (6, "refine2"),
+    (7, "refine1_bias"),
+    (7, "refine2_bias"),
+]
+ONCE = ("offset", "mixing", "mean")
+
+
+def read_prefix(payload: bytes) -> dict:
+    """Prefix."""
+    first, at = payload[0], 1
+    fields = {"preset": first >> 6, "changes": [(0, 0)] * 8, "foreign": first >> 4 & 1}
+    assert first & 15 == 0
+    if first >> 5 & 1:
+        bits = int.from_bytes(payload[1:11], "big")
+        fields["changes"] = [(bits >> (80 - 10 * g - 6) & 63, bits >> (80 - 10 * g - 10) & 15) for g in range(8)]
+        at = 11
+    if fields["foreign"]:
+        channels = payload[at] + 1
+        fields |= {"channels": channels, "stride": 2 ** payload[at + 1]}
+        at += 2 + 2 * channels
+    return fields | {"rest": payload[at:]}
+
+
+def nested(shape, function, *index):
+    """Array of a shape, as nested lists."""
+    if not shape:
+        return function(*index)
+    return [nested(shape[1:], function, *index, i) for i in range(shape[0])]
+
+
+def shapes(h, s, c):
+    """Parameters: shape."""
+    return {
+        "hidden1": (h, 9),
+        "hidden2": (h, h),
+        "step_bias": (4, h),
+        "level_bias": (6, h),
+        "band_bias": (3, h),
+        "hidden2_bias": (h,),
+        "out": (h,),
+        "direct": (9,),
+        "offset": (6, 3, c),
+        "mixing": (6, 3, c, c),
+        "mean": (c,),
+        "refine1": (s, c, 3, 3),
+        "refine2": (c, s),
+        "refine1_bias": (s,),
+        "refine2_bias": (c,),
+    }
+
+
+def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> dict:
+    """Parameters before the file's changes."""
+    name, h, s = PRESETS[number]
+    if not foreign:
+        return {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS}
+    zeros = {p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels).items()}
+    kept = {p: arrays[f"{name}.{p}"] for g, p in PARAMETERS if g <= 2}
+
+    def offset(level, band, c):
+        mean = sum(arrays["offset"][level][band]) / len(arrays["offset"][level][band])
+        return round(mean)  # halves to even
+
+    def refine1(unit, c, u, v):
+        if (u, v) != (1, 1) or unit % channels != c:
+            return 0
+        return 4096 if unit // channels % 2 == 0 else -4096
+
+    made = {
+        "offset": nested((6, 3, channels), offset),
+        "mixing": nested((6, 3, channels, channels), lambda level, band, i, c: 4096 if i == c else 0),
+        "refine1": nested((s, channels, 3, 3), refine1),
+    }
+    return zeros | kept | made
+
+
+def read_changes(decoder, changes, parameters, sizes):
+    """Parameters: changes."""
+    for group, name in PARAMETERS:
+        t, shift = changes[group]
+        if not t:
+            continue
+        count = 1
+        for size in sizes[name]:
+            count *= size
+        symbols = iter(decoder.group([t] * count))
+
+        def changed(*index, symbols=symbols, shift=shift, name=name):
+            value = parameters[name]
+            for i in index:
+                value = value[i]
+            return clamp(value + (next(symbols) << shift), -32767, 32767)
+
+        parameters[name] = nested(sizes[name], changed)
+
+
+def log(n: int) -> int:
+    a, e = n + 1, (n + 1).bit_length() - 1
+    return ((e - 1) << 8) + ((a << 8) >> e)
+
+
+class Grids:
+    """Grids and Context."""
+
+    def __init__(self, parameters: dict, channels: int, rate: int, height: int, width: int):
+        self.p, self.c, self.rate = parameters, channels, rate
+        sizes = [(height, width)]
+        for _ in range(5):
+            sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        self.sizes = [*sizes[1:], sizes[5]]
+
+    def decode(self, decoder) -> list:
+        grids = [None] * 6
+        for level in (5, 4, 3, 2, 1, 0):
+            bands, (height, width) = (1 if level == 5 else 3), self.sizes[level]
+            grid = nested((bands * self.c, height, width), lambda *index: 0)
+            for step in range(4):
+                self.decode_step(decoder, level, step, grid, grids[level + 1] if level < 5 else None)
+            grids[level] = grid
+        return grids
+
+    def decode_step(self, decoder, level, step, grid, above):
+        height, width = self.sizes[level]
+        places = [
+            (k, r, j)
+            for phase in range(4)
+            for k in range(second.QUARTERS[step][phase], len(grid), 4)
+            for r in range(phase // 2, height, 2)
+            for j in range(phase % 2, width, 2)
+        ]
+        if not places:
+            return
+        tables = [self.table(level, step, grid, above, *place) for place in places]
+        for (k, r, j), symbol in zip(places, decoder.group(tables), strict=True):
+            grid[k][r][j] = symbol
+
+    def table(self, level, step, grid, above, k, r, j):
+        f = self.features(level, grid, above, k, r, j)
+        p, band, component = self.p, k // self.c, k % self.c
+        width = len(p["out"])
+        a = []
+        for i in range(width):
+            bias = p["step_bias"][step][i] + p["level_bias"][level][i] + (p["band_bias"][band][i] if level < 5 else 0)
+            a.append(self.activation(sum(w * x for w, x in zip(p["hidden1"][i], f, strict=True)) + (bias << 12)))
+        b = []
+        for i in range(width):
+            total = sum(w * x for w, x in zip(p["hidden2"][i], a, strict=True)) + (a[i] << 12)
+            b.append(self.activation(total + (p["hidden2_bias"][i] << 12)))
+        total = sum(w * x for w, x in zip(p["out"], b, strict=True))
+        total += sum(w * x for w, x in zip(p["direct"], f, strict=True))
+        return table(total + (p["offset"][level][band][component] << 12), 20)
+
+    def activation(self, x):
+        return max(limit(round_shift(x, 12)), 0)
+
+    def features(self, level, grid, above, k, r, j):
+        def m(grid, k, r, j):
+            inside = 0 <= r < len(grid[0]) and 0 <= j < len(grid[0][0])
+            return abs(grid[k][r][j]) if inside else 0
+
+        def around(grid, r, j):
+            return sum(m(grid, i, r + u, j + v) for i in range(len(grid)) for u in (-1, 0, 1) for v in (-1, 0, 1))
+
+        own = [
+            log(m(grid, k, r - 1, j) + m(grid, k, r + 1, j) + m(grid, k, r, j - 1) + m(grid, k, r, j + 1)),
+            log(sum(m(grid, k, r + u, j + v) for u in (-1, 1) for v in (-1, 1))),
+            log(sum(m(grid, i, r, j) for i in range(len(grid)))),
+            log(around(grid, r, j)),
+            log(sum(m(grid, i, r, j) for i in range(k % self.c, len(grid), self.c))),
+        ]
+        if level == 5:
+            return [*own, 0, 0, 0, self.rate << 4]
+        row, column = (r, j) if level == 4 else (r // 2, j // 2)
+        up = m(above, k % self.c if level == 4 else k, row, column)
+        total = sum(m(above, i, row, column) for i in range(len(above)))
+        return [*own, log(up), log(total), log(around(above, row, column)), self.rate << 4]
+
+
+def decode(payload: bytes, frequencies, arrays: dict, rate: int, height: int, width: int, channels: int, stride: int):
+    """Payload -> grids, fine to coarse."""
+    prefix = read_prefix(payload)
+    channels, stride = prefix.get("channels", channels), prefix.get("stride", stride)
+    decoder = second.Decoder(prefix["rest"], frequencies, 19, 2)
+    parameters = dict(reference_for(arrays, prefix["preset"], bool(prefix["foreign"]), channels))
+    _, h, s = PRESETS[prefix["preset"]]
+    read_changes(decoder, prefix["changes"], parameters, shapes(h, s, channels))
+    return Grids(parameters, channels, rate, -(-height // stride), -(-width // stride)).decode(decoder)

@@ -1,0 +1,67 @@
+"""overfit.md: what the package codes, a decoder written from the text alone reads; its tables are those of the code."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import second_decoder as second
+import second_overfit
+from documents import table_after
+
+from latentcodec.coding import tables
+from latentcodec.container import file as container
+from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
+from latentcodec.models.overfit.presets import PRESETS, Layout
+from latentcodec.pipelines import overfit, registry
+from latentcodec.pipelines.base import Encoded
+from tests.golden.overfit.create import CASES, FOLDER, load
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_second_decoder(name):
+    file = container.read((FOLDER / f"{name}.lcx").read_bytes())
+    pipeline = load(CASES[name][-1])
+    frequencies = second.tables((Path(tables.__file__).parent / "gaussian.bin").read_bytes())
+    arrays = {key: value.tolist() for key, value in pipeline.reference.items()}
+    found = second_overfit.decode(file.payload, frequencies, arrays, file.rate, file.height, file.width, 4, 8)
+    encoded = Encoded(file.rate, file.symbols, file.payload, 0.0)
+    grids = pipeline.decode_grids(encoded, (file.height, file.width))[2]
+    for ours, theirs in zip(grids, found, strict=True):
+        assert np.array_equal(ours.reshape(-1, *ours.shape[2:]), np.array(theirs))
+    assert second.digest(*found) == file.symbols
+
+
+def test_presets_are_those_of_the_document():
+    rows = table_after("overfit.md", "number | preset | H | S | MAC/pixel")
+    measured = [
+        [str(n), p.name, str(p.context_width), str(p.synthesis_width), f"{Layout(p, 4).macs(171, 256) / 1363 / 2048:.2f}"]
+        for n, p in enumerate(PRESETS)
+    ]
+    assert rows == measured
+
+
+def test_parameters_are_those_of_the_document():
+    rows = table_after("overfit.md", "group | parameter | shape | bits")
+    layout = Layout(PRESETS[3], 64)
+    letters = {12: "H", 11: "S", 64: "C"}
+    expected = [
+        [str(d.group), d.name, ", ".join(letters.get(n, str(n)) for n in shapes(layout)[d.name]), str(d.bits)]
+        for d in DECLARATIONS
+    ]
+    assert rows == expected
+
+
+def test_prefix_is_that_of_the_document():
+    rows = table_after("overfit.md", "field | bits | meaning")
+    assert rows == [[f.name, str(f.bits), f.meaning] for f in overfit.PREFIX]
+
+
+def test_models_are_those_of_the_document():
+    rows = table_after("overfit.md", "autoencoder | C | stride | files")
+    named = {row[0]: [part.split(" (")[0] for part in row[3].split(", ")] for row in rows[:-1]}
+    method = registry.method_named("overfit")
+    assert {model.name for model in method.models} == set(named)
+    assert named["taef2"] == list(method.models[1].weights)
+    assert named["mini"][0] == method.models[0].weights[0]
+    assert rows[0][3].endswith(method.models[0].weights[1])
+    assert (overfit.PACKING.tables, overfit.PACKING.reach) == (19, 2)

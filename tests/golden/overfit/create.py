@@ -1,0 +1,83 @@
+"""Wrote the golden files of method overfit, once. They are never written again: what decodes today decodes for ever.
+
+    python -m tests.golden.overfit.create NAME      add a golden file under a new name
+
+The autoencoder is that of the tiny model one folder up; the reference beside this file was derived from the shipped one
+of its day. Every case has NAME.lcx, NAME.png and a line in golden.json (digest of the exact symbols and parameters).
+"""
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from latentcodec.container import file as container
+from latentcodec.container.file import LcodecFile
+from latentcodec.image import Picture, read_rgb, write_picture
+from latentcodec.models.autoencoder import STRIDE, MiniVAE
+from latentcodec.models.overfit.presets import PRESETS
+from latentcodec.pipelines.autoencoders import Autoencoder
+from latentcodec.pipelines.base import Encoded, Settings
+from latentcodec.pipelines.overfit import OverfitPipeline
+from latentcodec.rate import Quality
+from latentcodec.weights import store
+from tests import tiny
+
+FOLDER = Path(__file__).parent
+PHOTO = FOLDER.parents[1] / "data" / "coffee.png"
+REFERENCE = FOLDER / "reference.safetensors"
+# (width, height), quality, effort, number of the preset, autoencoder is foreign
+CASES = {
+    "plain": ((96, 128), 55, 1, 3, False),
+    "one-pixel": ((1, 1), 80, 1, 0, False),
+    "odd-size": ((131, 70), 85, 5, 1, False),
+    "foreign": ((100, 90), 70, 6, 2, True),
+}
+FINGERPRINTS = {False: 0x1111, True: 0x2222}
+
+
+def load(foreign: bool) -> OverfitPipeline:
+    """The golden autoencoder and reference, on the CPU."""
+    tensors = store.read_weights(tiny.GOLDEN_WEIGHTS).tensors
+    vae = MiniVAE(tiny.CONFIG.autoencoder)
+    vae.load_state_dict({k.removeprefix("vae."): v.float() for k, v in tensors.items() if k.startswith("vae.")})
+    vae = vae.eval().requires_grad_(requires_grad=False)
+    autoencoder = Autoencoder(vae, vae.encode, vae.decode, vae.config.latent_channels, STRIDE)
+    arrays = {name: value.numpy() for name, value in store.read_weights(REFERENCE).tensors.items()}
+    return OverfitPipeline(autoencoder, arrays, not foreign, FINGERPRINTS[foreign], torch.device("cpu"))
+
+
+def symbols_digest(pipeline: OverfitPipeline, file: LcodecFile) -> str:
+    """SHA-256 of the parameters (int16) in the order of their declaration and of all grids (int32), little-endian."""
+    encoded = Encoded(file.rate, file.symbols, file.payload, 0.0)
+    _, parameters, grids = pipeline.decode_grids(encoded, (file.height, file.width))
+    digest = hashlib.sha256()
+    for value in parameters.values():
+        digest.update(value.astype("<i2").tobytes())
+    for grid in grids:
+        digest.update(grid.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def create(name: str) -> None:
+    """Encode one case and record what it decodes to."""
+    (width, height), quality, effort, preset, foreign = CASES[name]
+    path = FOLDER / f"{name}.lcx"
+    if path.exists():
+        sys.exit(f"{path} exists, and golden files do not change")
+    pipeline = load(foreign)
+    pixels = read_rgb(PHOTO)[100 : 100 + height, 200 : 200 + width]
+    encoded = pipeline.encode(pixels, Quality(quality), Settings(effort), PRESETS[preset])
+    file = LcodecFile(1, width, height, encoded.rate, pipeline.fingerprint, encoded.symbols, encoded.payload, ())
+    path.write_bytes(container.write(file))
+    (FOLDER / f"{name}.png").write_bytes(write_picture(Picture(pipeline.decode(encoded, (width, height))), ".png"))
+    index = FOLDER / "golden.json"
+    known = json.loads(index.read_text()) if index.exists() else {}
+    known[name] = symbols_digest(pipeline, file)
+    index.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    create(sys.argv[1])

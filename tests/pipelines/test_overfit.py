@@ -1,0 +1,223 @@
+"""Files of method `overfit`: with the shipped autoencoder, and with one from a folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from latentcodec import api, errors
+from latentcodec.cli.main import main
+from latentcodec.image import read_rgb
+from latentcodec.models.overfit.presets import PRESETS
+from latentcodec.models.tiny_autoencoder import TinyAutoencoder
+from latentcodec.pipelines.autoencoders import load_autoencoder
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.overfit import Affine, Change, OverfitPipeline, Prefix
+from latentcodec.pipelines.registry import method_named, model_of, pipeline
+from latentcodec.weights import store
+
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+FAST = Settings(effort=1)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return read_rgb(PHOTO)[100:228, 200:392]
+
+
+def folder_of(path: Path, seed: int, channels: int) -> Path:
+    """An autoencoder of random weights, as a TAESD pair; its decoder undoes nothing, but it is a real one."""
+    torch.manual_seed(seed)
+    model = TinyAutoencoder(channels, pooled=False)
+    path.mkdir()
+    for part in ("encoder", "decoder"):
+        store.write_tensors(getattr(model, part).state_dict(), path / f"tiny_{part}.safetensors")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_of(tmp_path_factory.mktemp("vae") / "a", seed=1, channels=4)
+
+
+@pytest.mark.parametrize("target", ["0.05bpp", "0.2bpp", "900B", "30"])
+def test_round_trip(photo: np.ndarray, target: str) -> None:
+    result = api.encode_picture(photo, target, method="overfit", settings=FAST)
+    parsed = api.inspect(result.data)
+    assert parsed.codec == 1
+    assert api.decode(result.data).pixels.shape == photo.shape
+    assert len(result.data) <= result.information_bits / 8 * 1.005 + 14
+    budget = {"0.05bpp": 0.05 * photo.shape[0] * photo.shape[1] / 8, "0.2bpp": 614, "900B": 900}.get(target)
+    if budget is not None:
+        assert 0.97 * budget - 2 <= len(result.data) <= budget
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 3), (9, 17), (65, 33)])
+def test_any_size(photo: np.ndarray, shape: tuple[int, int]) -> None:
+    pixels = photo[: shape[0], : shape[1]]
+    data = api.encode(pixels, "40", method="overfit", settings=FAST)
+    assert api.decode(data).pixels.shape == pixels.shape
+
+
+def test_more_effort_costs_less_for_the_same_error(photo: np.ndarray) -> None:
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    assert isinstance(codec, OverfitPipeline)
+    latents = codec.latents(photo)
+
+    def figures(effort: int) -> tuple[float, float]:
+        encoded = codec.encode(photo, api.Quality(45), Settings(effort))
+        prefix, parameters, grids = codec.decode_grids(encoded, photo.shape[:2])
+        restored = codec.synthesise(prefix, parameters, grids, encoded.rate, photo.shape[:2])
+        return 8 * len(encoded.payload), (restored - latents).square().mean().item() * latents.numel()
+
+    step = 2 ** (4 - 7 * round(45 * 2.55) / 255)
+    costs = [error / step**2 + 0.17 * bits for bits, error in (figures(1), figures(6))]
+    assert costs[1] < 0.98 * costs[0]
+
+
+def test_a_high_rate_comes_close_to_the_autoencoder(photo: np.ndarray) -> None:
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    assert isinstance(codec, OverfitPipeline)
+    with torch.inference_mode():
+        alone = codec.autoencoder.decode(codec.latents(photo)).clamp(0, 1)[0].permute(1, 2, 0).float().numpy()
+    coded = api.decode(api.encode(photo, "100", method="overfit", settings=FAST)).pixels / 255
+
+    def psnr(restored: np.ndarray) -> float:
+        return -10 * np.log10(np.square(restored - photo / 255).mean())
+
+    assert psnr(coded) >= 0.99 * psnr(alone)
+
+
+def test_same_seed_same_file(photo: np.ndarray) -> None:
+    files = [api.encode(photo, "0.1bpp", method="overfit", settings=Settings(5)) for _ in range(2)]
+    assert files[0] == files[1]
+
+
+def test_out_of_reach(photo: np.ndarray) -> None:
+    with pytest.raises(errors.BudgetError, match="out of reach"):
+        api.encode(photo, "14B", method="overfit", settings=FAST)
+    with pytest.raises(errors.BudgetError, match="out of reach"):
+        api.encode(photo, "100kB", method="overfit", settings=FAST)
+    data = api.encode(photo, "100kB", method="overfit", settings=FAST, best_effort=True)
+    assert 5000 < len(data) < 100_000
+
+
+def test_stopped_early_keeps_what_there_is(photo: np.ndarray) -> None:
+    rounds = []
+    stopping = Settings(10, lambda step, *rest: rounds.append(step), lambda: len(rounds) >= 2)
+    data = api.encode(photo, "0.1bpp", method="overfit", settings=stopping)
+    assert api.decode(data).pixels.shape == photo.shape
+    assert max(rounds) < 30
+
+
+def test_foreign_autoencoder(photo: np.ndarray, folder: Path, tmp_path: Path) -> None:
+    data = api.encode(photo, "0.3bpp", method="overfit", vae=str(folder), settings=Settings(5))
+    assert len(data) <= 0.3 * photo.shape[0] * photo.shape[1] / 8
+    assert api.decode(data, vae=str(folder)).pixels.shape == photo.shape
+    with pytest.raises(errors.WeightsError, match="--vae"):
+        api.decode(data)
+    other = folder_of(tmp_path / "b", seed=2, channels=4)
+    with pytest.raises(errors.WeightsError, match="needs autoencoder"):
+        api.decode(data, vae=str(other))
+
+
+def test_every_single_byte_change_is_refused(photo: np.ndarray, folder: Path) -> None:
+    data = api.encode(photo[:64, :64], "20", method="overfit", vae=str(folder), settings=FAST)
+    for position in range(len(data)):
+        damaged = bytearray(data)
+        damaged[position] ^= 0x40
+        with pytest.raises(errors.LcodecError):
+            api.decode(bytes(damaged), vae=str(folder))
+    for length in range(len(data)):
+        with pytest.raises(errors.FormatError):
+            api.decode(data[:length], vae=str(folder))
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize("channels", [0, 1, 64])
+def test_prefix(changed: bool, channels: int) -> None:
+    changes = tuple(Change(4 + group, group) for group in range(8)) if changed else (Change(),) * 8
+    affine = Affine.of(torch.randn(1, channels, 5, 5)) if channels else None
+    prefix = Prefix(PRESETS[2], changes, affine, 16 if channels else 8)
+    read, rest = Prefix.read(prefix.write() + b"rest")
+    assert rest == b"rest"
+    assert (read.preset, read.changes, read.stride) == (prefix.preset, prefix.changes, prefix.stride)
+    if affine is not None:
+        assert read.affine is not None
+        assert (read.affine.mean == affine.mean).all()
+        assert (read.affine.scale == affine.scale).all()
+    for length in range(len(prefix.write())):
+        with pytest.raises(errors.CorruptError):
+            Prefix.read(prefix.write()[:length])
+
+
+def test_a_payload_of_noise_is_refused(photo: np.ndarray) -> None:
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        encoded = api.Encoded(int(random.integers(256)), 7, random.bytes(60), 0.0)
+        try:
+            codec.decode(encoded, (40, 30))
+        except errors.CorruptError:
+            refused += 1
+    assert refused >= 38  # a digest of one byte lets one in 256 through, which the checksum of the file catches
+
+
+def test_autoencoders_that_are_none(tmp_path: Path) -> None:
+    device = torch.device("cpu")
+    with pytest.raises(errors.InputError, match="nor a folder"):
+        load_autoencoder("nothing", device)
+    with pytest.raises(errors.InputError, match="TAESD"):
+        load_autoencoder(str(tmp_path), device)
+    (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
+    with pytest.raises(errors.InputError, match="UNet2DModel"):
+        load_autoencoder(str(tmp_path), device)
+    (tmp_path / "config.json").write_text("no JSON")
+    with pytest.raises(errors.InputError, match="JSON"):
+        load_autoencoder(str(tmp_path), device)
+    with pytest.raises(errors.WeightsError):
+        model_of(method_named("overfit"), 0x1234)
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderTiny"])
+def test_diffusers_folder(photo: np.ndarray, tmp_path: Path, kind: str) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    if kind == "AutoencoderKL":
+        model = diffusers.AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            block_out_channels=(8, 8, 8),
+            latent_channels=4,
+            norm_num_groups=4,
+        )
+    else:
+        model = diffusers.AutoencoderTiny(encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8,) * 4)
+    model.save_pretrained(tmp_path / "vae")
+    loaded = load_autoencoder(str(tmp_path / "vae"), torch.device("cpu"))
+    assert (loaded.channels, loaded.stride) == (4, 4 if kind == "AutoencoderKL" else 8)
+    data = api.encode(photo, "30", method="overfit", vae=str(tmp_path / "vae"), settings=FAST)
+    assert api.decode(data, vae=str(tmp_path / "vae")).pixels.shape == photo.shape
+
+
+def test_command_line(tmp_path: Path, folder: Path) -> None:
+    run = CliRunner().invoke
+    out = tmp_path / "o.lcx"
+    result = run(main, ["encode", str(PHOTO), "--method", "overfit", "--effort", "1", "-q", "2kB", "-o", str(out)])
+    assert result.exit_code == 0, result.output
+    assert out.stat().st_size <= 2000
+    assert run(main, ["decode", str(out), "-o", str(tmp_path / "o.png")]).exit_code == 0
+    assert "method        overfit" in run(main, ["info", str(out)]).output
+    foreign = ["encode", str(PHOTO), "--method", "overfit", "--vae", str(folder), "--effort", "1", "-o", str(out)]
+    assert run(main, foreign).exit_code == 0
+    assert run(main, ["decode", str(out), "-o", str(tmp_path / "p.png")]).exit_code == 6
+    assert not (tmp_path / "p.png").exists()
+    assert run(main, ["decode", str(out), "--vae", str(folder), "-o", str(tmp_path / "p.png")]).exit_code == 0
+    assert run(main, ["encode", str(PHOTO), "--effort", "3", "-o", str(out)]).exit_code == 4
+    assert run(main, ["encode", str(PHOTO), "--vae", str(folder), "-o", str(out)]).exit_code == 4
+    missing = ["encode", str(PHOTO), "--method", "overfit", "--vae", "nowhere", "-o", str(tmp_path / "q.lcx")]
+    assert run(main, missing).exit_code == 4
+    assert not (tmp_path / "q.lcx").exists()
