@@ -34,7 +34,13 @@ def test_second_decoder(name):
 def test_presets_are_those_of_the_document():
     rows = table_after("overfit.md", "number | preset | H | S | MAC/pixel")
     measured = [
-        [str(n), p.name, str(p.context_width), str(p.synthesis_width), f"{Layout(p, 4).macs(171, 256) / 1363 / 2048:.2f}"]
+        [
+            str(n),
+            p.name,
+            str(p.context_width),
+            str(p.synthesis_width),
+            f"{Layout(p, 4).macs(171, 256) / 1363 / 2048:.2f}",
+        ]
         for n, p in enumerate(PRESETS)
     ]
     assert rows == measured

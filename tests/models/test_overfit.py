@@ -41,7 +41,9 @@ def random_grids(layout: Layout, size: tuple[int, int], seed: int = 2) -> Grids:
     return [np.rint(random.laplace(0, 1.5, shape)).astype(np.int32) for shape in layout.grids(*size)]
 
 
-def coded(parameters: Parameters, grids: Grids, size: tuple[int, int], layout: Layout = LAYOUT, **more: object) -> bytes:
+def coded(
+    parameters: Parameters, grids: Grids, size: tuple[int, int], layout: Layout = LAYOUT, **more: object
+) -> bytes:
     encoder = SymbolEncoder()
     code_grids(encoder, parameters, layout, 140, size, grids, **more)  # type: ignore[arg-type]
     return encoder.finish()

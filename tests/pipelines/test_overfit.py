@@ -1,11 +1,14 @@
 """Files of method `overfit`: with the shipped autoencoder, and with one from a folder."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 from latentcodec import api, errors
 from latentcodec.cli.main import main
@@ -203,21 +206,35 @@ def test_diffusers_folder(photo: np.ndarray, tmp_path: Path, kind: str) -> None:
     assert api.decode(data, vae=str(tmp_path / "vae")).pixels.shape == photo.shape
 
 
-def test_command_line(tmp_path: Path, folder: Path) -> None:
-    run = CliRunner().invoke
-    out = tmp_path / "o.lcx"
-    result = run(main, ["encode", str(PHOTO), "--method", "overfit", "--effort", "1", "-q", "2kB", "-o", str(out)])
-    assert result.exit_code == 0, result.output
-    assert out.stat().st_size <= 2000
-    assert run(main, ["decode", str(out), "-o", str(tmp_path / "o.png")]).exit_code == 0
-    assert "method        overfit" in run(main, ["info", str(out)]).output
-    foreign = ["encode", str(PHOTO), "--method", "overfit", "--vae", str(folder), "--effort", "1", "-o", str(out)]
-    assert run(main, foreign).exit_code == 0
-    assert run(main, ["decode", str(out), "-o", str(tmp_path / "p.png")]).exit_code == 6
-    assert not (tmp_path / "p.png").exists()
-    assert run(main, ["decode", str(out), "--vae", str(folder), "-o", str(tmp_path / "p.png")]).exit_code == 0
-    assert run(main, ["encode", str(PHOTO), "--effort", "3", "-o", str(out)]).exit_code == 4
-    assert run(main, ["encode", str(PHOTO), "--vae", str(folder), "-o", str(out)]).exit_code == 4
-    missing = ["encode", str(PHOTO), "--method", "overfit", "--vae", "nowhere", "-o", str(tmp_path / "q.lcx")]
-    assert run(main, missing).exit_code == 4
-    assert not (tmp_path / "q.lcx").exists()
+def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def lcodec(*arguments: str | Path) -> int:
+        monkeypatch.setattr(sys, "argv", ["lcodec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        return int(leaving.value.code or 0)
+
+    fast = ("--method", "overfit", "--effort", "1")
+    assert lcodec("encode", PHOTO, *fast, "-q", "2kB", "-o", "o.lcx") == 0
+    assert Path("o.lcx").stat().st_size <= 2000
+    assert lcodec("decode", "o.lcx", "-o", "o.png") == 0
+    assert lcodec("encode", PHOTO, *fast, "--vae", folder, "-o", "foreign.lcx") == 0
+    assert lcodec("decode", "foreign.lcx", "-o", "p.png") == 6
+    assert not Path("p.png").exists()
+    assert lcodec("decode", "foreign.lcx", "--vae", folder, "-o", "p.png") == 0
+    assert lcodec("encode", PHOTO, "--effort", "3", "-o", "q.lcx") == 4
+    assert lcodec("encode", PHOTO, "--vae", folder, "-o", "q.lcx") == 4
+    assert lcodec("encode", PHOTO, *fast, "--vae", "nowhere", "-o", "q.lcx") == 4
+    assert not Path("q.lcx").exists()
+
+
+@pytest.mark.slow
+def test_interrupt_keeps_the_best_so_far(tmp_path: Path) -> None:
+    """SIGINT to a real process, in the middle of a long fit."""
+    command = [sys.executable, "-m", "latentcodec", "encode", str(PHOTO), "--method", "overfit", "--effort", "10"]
+    process = subprocess.Popen([*command, "--keep-partial", "-q", "3kB", "-o", str(tmp_path / "o.lcx")])
+    time.sleep(15)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 0
+    assert (tmp_path / "o.lcx").stat().st_size <= 3000

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
 from latentcodec.models.blocks.information import gaussian_information
-from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
+from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, level_steps, step_size
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
     GROUPS,
@@ -86,7 +86,8 @@ class Fit:
     """State of a fit of latents [B, C, h, w] at rates [B] in 0..1; grids are lists of [B, bands, C, h', w'].
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
-    cost per unit of a symbol's magnitude; `norms`: of basis functions.
+    cost per unit of a symbol's magnitude; `norms`: squared, of
+    basis functions times their step, in units of the finest step.
     """
 
     function: FittedFunction
@@ -104,15 +105,17 @@ class Fit:
         with torch.no_grad():
             targets = function.analyse(latents, rate)
         fit = cls(function, latents, rate, [grid.round() for grid in targets], targets)
-        # Those below one belong to the padding of odd sizes, and are far from orthogonal: careful steps for these.
-        fit.norms = [norm.clamp_min(1.0) for norm in function.norms(fit._size())]
         fit.weigh()
         fit.choose(share=1.0)
         return fit
 
     @torch.no_grad()
     def weigh(self) -> None:
-        """What the present symbols cost under the context that they make."""
+        """What the present symbols cost under the context that they make, and how much they matter."""
+        # Norms below one belong to the padding of odd sizes, and are far from orthogonal: careful steps for these.
+        norms, step = self.function.norms(self._size()), step_size(self.rate)[:, None, None, None, None]
+        parts = zip(norms, level_steps(self.rate), strict=True)
+        self.norms = [norm.clamp_min(1.0) * (level_step / step).square() for norm, level_step in parts]
         self.positions = self.function.bits(self.symbols, [s.abs() for s in self.symbols], self.rate)[1]
         self.influence = [torch.zeros_like(s) for s in self.symbols]
 
@@ -156,8 +159,8 @@ class Fit:
     def move(self, rate: Tensor) -> None:
         """Go on at another rate."""
         with torch.no_grad():
-            factor = (step_size(self.rate) / step_size(rate))[:, None, None, None, None]
-            self.targets = [target * factor for target in self.targets]
+            parts = zip(self.targets, level_steps(self.rate), level_steps(rate), strict=True)
+            self.targets = [target * before / after for target, before, after in parts]
             self.symbols, self.rate = [target.round() for target in self.targets], rate
             self.weigh()
             self.choose(share=1.0)

@@ -21,6 +21,7 @@ from latentcodec.models.overfit.wavelet import analyse, join, synthesise
 LOG_LARGEST_STEP = 4.0
 LOG_STEP_RANGE = 7.0
 RATE_STEPS = 255
+STEPS_PER_UNIT = 40  # at most, of a basis function whose norm is one, for latents of amplitude one
 INITIAL_POSITION = 0.0
 INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 
@@ -28,6 +29,16 @@ INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 def step_size(rate: Tensor) -> Tensor:
     """Quantisation step at rate 0..1, in units of the latents' deviation: 16 down to 1/8."""
     return torch.exp2(LOG_LARGEST_STEP - LOG_STEP_RANGE * rate)
+
+
+def level_steps(rate: Tensor) -> list[Tensor]:
+    """Step sizes [B, 1, 1, 1, 1] of every level. Coarse bands are wide: a floor keeps their symbols within the tables.
+
+    It is finer than the distortion of fine bands, of which there are many more, could ever notice.
+    """
+    step = step_size(rate)[:, None, None, None, None]
+    floors = [2 ** min(level + 1, LEVELS) / STEPS_PER_UNIT for level in range(LEVELS + 1)]
+    return [step.clamp_min(floor) for floor in floors]
 
 
 class FittedFunction(nn.Module):
@@ -77,16 +88,15 @@ class FittedFunction(nn.Module):
             low, details = analyse(even)
             bands.append(details)
         bands.append(low[:, None])
-        step = step_size(rate)[:, None, None, None, None]
         inverses = [torch.linalg.inv(self.mixing[level, : b.shape[1]]) for level, b in enumerate(bands)]
-        return [torch.einsum("nic,bnchw->bnihw", m, b) / step for m, b in zip(inverses, bands, strict=True)]
+        parts = zip(inverses, bands, level_steps(rate), strict=True)
+        return [torch.einsum("nic,bnchw->bnihw", inverse, band) / step for inverse, band, step in parts]
 
     def synthesise(self, grids: list[Tensor], rate: Tensor, size: tuple[int, int]) -> Tensor:
         """Grids -> latents of `size` (height, width)."""
-        step = step_size(rate)[:, None, None, None, None]
         bands = [
             torch.einsum("nic,bnchw->bnihw", self.mixing[level, : grid.shape[1]], grid * step)
-            for level, grid in enumerate(grids)
+            for level, (grid, step) in enumerate(zip(grids, level_steps(rate), strict=True))
         ]
         low, sizes = bands[LEVELS][:, 0], low_sizes(*size)
         for level in reversed(range(LEVELS)):
@@ -98,7 +108,7 @@ class FittedFunction(nn.Module):
 
     @torch.no_grad()
     def norms(self, size: tuple[int, int]) -> list[Tensor]:
-        """Squared norm of what one unit of step size in every symbol adds to latents of `size`, [bands, C, h, w].
+        """Squared norm of what every band's basis functions add to latents of `size`, [bands, C, h, w].
 
         About one, but up to four in corners, where the border reflects basis functions. Refinement left out.
         """
