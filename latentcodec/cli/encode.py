@@ -40,6 +40,8 @@ class Figures:
               help="Autoencoder of method overfit: mini (default), taef2, or a folder.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
               help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
+@click.option("--tune", type=click.Choice(["mse", "perceptual"]), default=None,
+              help="What the fit minimises: error of the latents (default), or LPIPS of the picture as well.")  # fmt: skip
 @click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the fit early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")
@@ -58,6 +60,7 @@ def encode_command(
     method: str | None,
     vae: str | None,
     effort: int | None,
+    tune: str | None,
     keep_partial: bool,
     device: str,
     best_effort: bool,
@@ -89,10 +92,12 @@ def encode_command(
 
         picture = _read(job, keep_icc, keep_metadata, quiet)
         chosen = method or DEFAULT_METHOD
-        if chosen == DEFAULT_METHOD and (effort is not None or keep_partial):
-            raise InputError(f"method {chosen} makes no fit: --effort and --keep-partial are for method overfit")
+        if chosen == DEFAULT_METHOD and (effort is not None or tune is not None or keep_partial):
+            raise InputError(
+                f"method {chosen} makes no fit: --effort, --tune and --keep-partial are for method overfit"
+            )
         started = time.perf_counter()
-        with fitting(effort, keep_partial, quiet=quiet or as_json) as settings:
+        with fitting(effort, tune, keep_partial, quiet=quiet or as_json) as settings:
             result = encode_picture(
                 picture, target, method=chosen, device=device, best_effort=best_effort, vae=vae, settings=settings
             )

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def fitting(effort: int | None, keep_partial: bool, quiet: bool) -> Iterator["Settings"]:
+def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: bool) -> Iterator["Settings"]:
     """Settings of an encoder that shows its progress on the terminal; with `keep_partial`, SIGINT stops it early."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from latentcodec.pipelines.base import DEFAULT_EFFORT, Settings
+    from latentcodec.pipelines.base import DEFAULT_EFFORT, MSE, Settings
 
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
@@ -35,7 +35,7 @@ def fitting(effort: int | None, keep_partial: bool, quiet: bool) -> Iterator["Se
                 text = f"fit: {bits / 8:.0f} bytes, latent MSE {error:.4f}"
                 bar.update(row, total=steps, completed=step, description=text, visible=True)
 
-            yield Settings(effort or DEFAULT_EFFORT, report, lambda: stopped)
+            yield Settings(effort or DEFAULT_EFFORT, tune or MSE, report, lambda: stopped)
     finally:
         if former is not None:
             signal.signal(signal.SIGINT, former)

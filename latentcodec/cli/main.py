@@ -9,7 +9,7 @@ from latentcodec import __version__
 from latentcodec.cli.files import explain
 from latentcodec.errors import LcodecError
 
-COMMANDS = ("encode", "decode", "info", "compare", "weights", "bench", "report", "train")
+COMMANDS = ("encode", "decode", "info", "compare", "weights", "bench", "latents", "report", "train")
 EXIT_CODES = """\b
 Exit codes:
   0  success

@@ -28,21 +28,25 @@ class PayloadBudget:
 
 
 Report = Callable[[int, int, float, float], None]  # steps done, steps to do, estimated bits, error that is minimised
+MSE, PERCEPTUAL = "mse", "perceptual"
 DEFAULT_EFFORT = 5
 LARGEST_EFFORT = 10
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How hard an encoder tries, 1..LARGEST_EFFORT; whom it tells about progress, and who may stop it early."""
+    """How hard an encoder tries, 1..LARGEST_EFFORT; what for; whom it tells about progress; who may stop it early."""
 
     effort: int = DEFAULT_EFFORT
+    tune: str = MSE
     report: Report = lambda step, steps, bits, error: None
     stopped: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         if not 1 <= self.effort <= LARGEST_EFFORT:
             raise InputError(f"effort {self.effort} is not in 1..{LARGEST_EFFORT}")
+        if self.tune not in (MSE, PERCEPTUAL):
+            raise InputError(f"cannot tune for {self.tune!r}; there is {MSE}, {PERCEPTUAL}")
 
 
 DEFAULT_SETTINGS = Settings()

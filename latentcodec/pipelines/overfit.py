@@ -26,8 +26,9 @@ from latentcodec.models.overfit.parameters import GROUPS, UNCHANGED, Change, Par
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
 from latentcodec.models.overfit.reference import generalise, pick
 from latentcodec.pipelines.autoencoders import LARGEST_CHANNELS, Autoencoder
-from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget, Settings
+from latentcodec.pipelines.base import PERCEPTUAL, Encoded, OutOfReachError, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.perception import Perception
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.search import HIGHEST_RATE
 from latentcodec.rate import Quality
@@ -59,6 +60,8 @@ CORRECTIONS = 3  # of the rate, during it
 FILL_STEP = 3  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
+PULLS = 12  # towards better perception, in one fit
+PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
 PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
 
@@ -158,7 +161,9 @@ class OverfitPipeline:
             latents = (latents - mean) / scale
         preset = preset or self._preset_for(target)
         reference = self._parameters(preset)
-        work = _Work(self, Prefix(preset, UNCHANGED, affine, self.autoencoder.stride), reference, latents, settings)
+        prefix = Prefix(preset, UNCHANGED, affine, self.autoencoder.stride)
+        perception = self._perception(pixels, affine) if settings.tune == PERCEPTUAL else None
+        work = _Work(self, prefix, reference, latents, settings, perception)
         encoded = work.at_quality(target) if isinstance(target, Quality) else work.within(target)
         self.decode_grids(encoded, pixels.shape[:2])  # no file leaves that does not decode here
         return encoded
@@ -206,6 +211,12 @@ class OverfitPipeline:
             return PRESETS[-1]
         return PRESETS[sum(target.size_bytes >= size for size in PRESET_FROM_BYTES)]
 
+    def _perception(self, pixels: Pixels, affine: Affine | None) -> Perception:
+        if affine is None:
+            return Perception(self.autoencoder.decode, self._unit(pixels))
+        mean, scale = (tensor.to(self.device) for tensor in affine.tensors())
+        return Perception(lambda latents: self.autoencoder.decode(latents * scale + mean), self._unit(pixels))
+
     def layout(self, preset: Preset) -> Layout:
         return Layout(preset, self.autoencoder.channels)
 
@@ -217,12 +228,15 @@ class OverfitPipeline:
         stride = self.autoencoder.stride
         return -(-size[0] // stride), -(-size[1] // stride)
 
+    def _unit(self, pixels: Pixels) -> Tensor:
+        """uint8 [H, W, 3] -> [1, 3, H, W] in 0..1."""
+        return torch.from_numpy(pixels.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
+
     @torch.no_grad()
     def latents(self, pixels: Pixels) -> Tensor:
         height, width = pixels.shape[:2]
         stride = self.autoencoder.stride
-        unit = torch.from_numpy(pixels.copy()).to(self.device).permute(2, 0, 1)[None].float() / 255
-        padded = F.pad(unit, (0, -width % stride, 0, -height % stride), mode="replicate")
+        padded = F.pad(self._unit(pixels), (0, -width % stride, 0, -height % stride), mode="replicate")
         with fast_autocast(self.device):
             return self.autoencoder.encode(padded.contiguous(memory_format=torch.channels_last)).float().cpu()
 
@@ -236,6 +250,7 @@ class _Work:
     reference: Parameters
     latents: Tensor
     settings: Settings
+    perception: Perception | None
 
     def at_quality(self, quality: Quality) -> Encoded:
         fit = self._begin(round(quality.value * HIGHEST_RATE / 100))
@@ -264,7 +279,17 @@ class _Work:
         return Fit.begin(function.requires_grad_(requires_grad=False), self.latents, unit(rate))
 
     def _run(self, fit: Fit, first: int, last: int) -> None:
-        fit.run(first, last, self._effort, self.settings.report, self.settings.stopped)
+        """Rounds of the fit; with perception, what it aims at moves on between them."""
+        effort, report, stopped = self._effort, self.settings.report, self.settings.stopped
+        if self.perception is None:
+            fit.run(first, last, effort, report, stopped)
+            return
+        every = max(effort.rounds // PULLS, 1)
+        for start in range(first, last, every):
+            if stopped():
+                break
+            fit.pull(self.latents, self.perception.direction(fit.restored(), start // every), PULL)
+            fit.run(start, min(start + every, last), effort, report, stopped)
 
     def _correct(self, fit: Fit, budget: PayloadBudget) -> None:
         """Move to the rate at which the budget would be met, if sizes change as they usually do."""

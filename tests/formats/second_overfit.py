@@ -1,4 +1,4 @@
-"""A second decoder of codec 1, written from formats/overfit.md alone, up to the grids. Slow, in the document's words."""
+"""A second decoder of codec 1, written from formats/overfit.md alone, up to the grids; in the document's words."""
 
 import second_decoder as second
 from second_decoder import clamp, limit, round_shift, table

@@ -109,7 +109,7 @@ def test_out_of_reach(photo: np.ndarray) -> None:
 
 def test_stopped_early_keeps_what_there_is(photo: np.ndarray) -> None:
     rounds = []
-    stopping = Settings(10, lambda step, *rest: rounds.append(step), lambda: len(rounds) >= 2)
+    stopping = Settings(10, "mse", lambda step, *rest: rounds.append(step), lambda: len(rounds) >= 2)
     data = api.encode(photo, "0.1bpp", method="overfit", settings=stopping)
     assert api.decode(data).pixels.shape == photo.shape
     assert max(rounds) < 30

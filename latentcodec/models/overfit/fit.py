@@ -3,9 +3,9 @@
     minimise  |latents - synthesis(symbols)|^2 / step^2  +  weight * bits(symbols)
 
 The transform is nearly orthogonal, so the distortion's second derivative is about twice the squared norm of a symbol's
-basis function, and its first one tells where the best real value lies: target = symbol - gradient / (2 norm). A round computes this gradient, and that of
-the bits that other symbols cost because they see this one in their context. Then every symbol takes the integer next
-to its target, the one below it, or zero, whichever costs least:
+basis function, and its first one tells where the best real value lies: target = symbol - gradient / (2 norm). A round
+computes this gradient, and that of the bits that other symbols cost because they see this one in their context. Then
+every symbol takes the integer next to its target, the one below it, or zero, whichever costs least:
 
     norm * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
 
@@ -41,8 +41,11 @@ RATE_WEIGHT = 0.17
 PARAMETER_RATE = 2e-3
 # Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
 SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1}
+MEMORY = 0.6  # of earlier pulls
 SETTLING = 4  # rounds after the parameters have been quantised
 LOWEST_SHARE = 0.1  # of the learning rate, at the end
+CURVATURE = 1.1
+BORDER = 2.0
 MOVING = 0.5  # share of the symbols that move in a round
 TOLERANCE = 1.01  # of what is minimised: more than that above the best so far is taken back
 REPORT_EVERY = 5
@@ -112,10 +115,9 @@ class Fit:
     @torch.no_grad()
     def weigh(self) -> None:
         """What the present symbols cost under the context that they make, and how much they matter."""
-        # Norms below one belong to the padding of odd sizes, and are far from orthogonal: careful steps for these.
-        norms, step = self.function.norms(self._size()), step_size(self.rate)[:, None, None, None, None]
-        parts = zip(norms, level_steps(self.rate), strict=True)
-        self.norms = [norm.clamp_min(1.0) * (level_step / step).square() for norm, level_step in parts]
+        step = step_size(self.rate)[:, None, None, None, None]
+        parts = zip(self.function.norms(self._size()), level_steps(self.rate), strict=True)
+        self.norms = [_careful(norm) * (level_step / step).square() for norm, level_step in parts]
         self.positions = self.function.bits(self.symbols, [s.abs() for s in self.symbols], self.rate)[1]
         self.influence = [torch.zeros_like(s) for s in self.symbols]
 
@@ -155,6 +157,17 @@ class Fit:
         """The symbols that cost least at a rate weight, each as if the others stood still."""
         parts = zip(self.targets, self.positions, self.influence, self.norms, strict=True)
         return [_cheapest(target, position, influence, weight / norm) for target, position, influence, norm in parts]
+
+    @torch.no_grad()
+    def restored(self) -> Tensor:
+        """The latents that the present symbols stand for."""
+        return self.function.synthesise(self.symbols, self.rate, self._size())
+
+    @torch.no_grad()
+    def pull(self, truth: Tensor, direction: Tensor, steps: float) -> None:
+        """Aim by so many step sizes elsewhere, having forgotten a part of earlier pulls away from the true latents."""
+        moved = steps * step_size(self.rate)[:, None, None, None] * direction
+        self.latents = truth + MEMORY * (self.latents - truth) + moved
 
     def move(self, rate: Tensor) -> None:
         """Go on at another rate."""
@@ -196,7 +209,7 @@ class Fit:
             if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
                 report(number + 1, effort.rounds, bits, error)
         self.function.requires_grad_(requires_grad=False)
-        if last > first:
+        if self.differentiate()[0] > best.total:
             self.symbols = list(best.symbols)
             self.differentiate()
 
@@ -229,6 +242,19 @@ class Fit:
 
     def _size(self) -> tuple[int, int]:
         return self.latents.shape[2], self.latents.shape[3]
+
+
+def _careful(norm: Tensor) -> Tensor:
+    """Squared norms [..., h, w] of basis functions -> what keeps rounds from overshooting.
+
+    Basis functions are not quite orthogonal, least of all at the lower and right border, where those of different
+    levels are mirrored onto each other. Largest eigenvalue of the Gram matrix, relative to these: below 2; relative to
+    the norms alone, 4.7. Norms below one belong to the padding of odd sizes.
+    """
+    norm = CURVATURE * norm.clamp_min(1.0)
+    norm[..., -1, :] *= BORDER
+    norm[..., -1] *= BORDER
+    return norm
 
 
 def unit(rate: int) -> Tensor:

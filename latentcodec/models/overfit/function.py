@@ -83,7 +83,7 @@ class FittedFunction(nn.Module):
     def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
         low, bands = latents - self.mean[:, None, None], []
-        for level in range(LEVELS):
+        for _ in range(LEVELS):
             even = F.pad(low, (0, low.shape[3] % 2, 0, low.shape[2] % 2), mode="replicate")
             low, details = analyse(even)
             bands.append(details)

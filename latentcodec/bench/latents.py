@@ -1,0 +1,145 @@
+"""Method overfit against simpler ways to store the same latents: rate and squared error of the latents themselves.
+
+Opponents: scalar quantisation with an ideal adaptive coder per channel (the entropy of each channel's own histogram,
+which costs the opponent nothing), and the latents as an 8-bit picture in a classical codec, one tile per channel.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from latentcodec.bench import classical
+from latentcodec.bench.statistics import BD_METHOD
+from latentcodec.errors import InputError
+from latentcodec.image import read_rgb
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.overfit import OverfitPipeline
+from latentcodec.pipelines.registry import method_named, model_named, pipeline
+from latentcodec.rate import Quality
+
+Latents = npt.NDArray[np.float32]
+STEPS = tuple(2.0**exponent for exponent in np.arange(4, -3.6, -0.25))
+TILES_PER_ROW = 8
+CLASSICAL = ("webp", "jxl")
+OCTAVES = tuple(range(0, 100, 6))  # settings of a classical codec, as shares of its list
+
+
+@dataclass(frozen=True)
+class Point:
+    """One picture, one way to store its latents, one setting. `mse` is that of the latents."""
+
+    image: str
+    method: str
+    setting: float
+    bpp: float
+    mse: float
+    seconds: float
+
+
+def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[float, ...]) -> Iterator[Point]:
+    """Every point of one picture."""
+    codec = pipeline(method_named("overfit"), model_named(method_named("overfit"), vae), "cpu")
+    assert isinstance(codec, OverfitPipeline)
+    pixels = read_rgb(path)
+    latents, count = codec.latents(pixels)[0].numpy(), pixels.shape[0] * pixels.shape[1]
+    for step in STEPS:
+        bits, mse = _scalar(latents, step)
+        yield Point(path.name, "scalar", step, bits / count, mse, 0.0)
+    for name in CLASSICAL:
+        yield from (Point(path.name, name, s, b / count, mse, 0.0) for s, b, mse in _as_picture(latents, name))
+    for effort in efforts:
+        for quality in qualities:
+            started = time.perf_counter()
+            encoded = codec.encode(pixels, Quality(quality), Settings(effort))
+            seconds = time.perf_counter() - started
+            prefix, parameters, grids = codec.decode_grids(encoded, pixels.shape[:2])
+            with torch.inference_mode():
+                restored = codec.synthesise(prefix, parameters, grids, encoded.rate, pixels.shape[:2])[0].numpy()
+            bpp, mse = 8 * len(encoded.payload) / count, float(np.square(restored - latents).mean())
+            yield Point(path.name, f"overfit:{effort}", quality, bpp, mse, seconds)
+
+
+def _scalar(latents: Latents, step: float) -> tuple[float, float]:
+    """-> bits of an ideal adaptive coder per channel, mean squared error."""
+    mean = latents.mean((1, 2), keepdims=True)
+    symbols = np.rint((latents - mean) / step)
+    bits = sum(_entropy(channel) for channel in symbols)
+    return bits, float(np.square(symbols * step + mean - latents).mean())
+
+
+def _entropy(symbols: Latents) -> float:
+    counts = np.unique(symbols, return_counts=True)[1].astype(float)
+    return float(-(counts * np.log2(counts / counts.sum())).sum())
+
+
+def _as_picture(latents: Latents, name: str) -> Iterator[tuple[float, float, float]]:
+    """(setting, bits, mean squared error) of the latents as a gray picture; the range of each channel is free."""
+    codec = classical.ENCODERS[name]()
+    low, high = latents.min((1, 2), keepdims=True), latents.max((1, 2), keepdims=True)
+    span = np.maximum(high - low, 1e-6)
+    tiled, untile = _tiled(np.rint((latents - low) / span * 255).astype(np.uint8))
+    for share in OCTAVES:
+        setting = codec.settings[round(share / 100 * (len(codec.settings) - 1))]
+        data = codec.encode(np.repeat(tiled[:, :, None], 3, axis=2), setting)
+        restored = untile(codec.decode(data)[:, :, 1]).astype(np.float32) / 255 * span + low
+        yield setting, 8.0 * len(data), float(np.square(restored - latents).mean())
+
+
+def _tiled(
+    channels: npt.NDArray[np.uint8],
+) -> tuple[npt.NDArray[np.uint8], Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]]:
+    """[C, h, w] -> one picture, and the way back."""
+    count, height, width = channels.shape
+    columns = min(TILES_PER_ROW, count)
+    rows = -(-count // columns)
+    filled = np.zeros((rows * columns, height, width), np.uint8)
+    filled[:count] = channels
+
+    def untile(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        tiles = picture.reshape(rows, height, columns, width).transpose(0, 2, 1, 3)
+        return tiles.reshape(rows * columns, height, width)[:count]
+
+    return filled.reshape(rows, columns, height, width).transpose(0, 2, 1, 3).reshape(rows * height, -1), untile
+
+
+def bd_rates(points: list[Point]) -> dict[tuple[str, str], float]:
+    """(anchor, method) -> mean over pictures of Bjontegaard's delta rate in latent MSE, in per cent."""
+    from bjontegaard import bd_rate
+
+    methods, images = (sorted({getattr(p, name) for p in points}) for name in ("method", "image"))
+    result = {}
+    for anchor in methods:
+        for method in methods:
+            if method == anchor or not method.startswith("overfit"):
+                continue
+            rates = []
+            for image in images:
+                ours, theirs = (_curve(points, image, name) for name in (anchor, method))
+                rates.append(float(bd_rate(*ours, *theirs, BD_METHOD, require_matching_points=False, min_overlap=0)))
+            result[anchor, method] = sum(rates) / len(rates)
+    return result
+
+
+def _curve(points: list[Point], image: str, method: str) -> tuple[list[float], list[float]]:
+    """Rates and -10 log10 MSE, rising: points that a cheaper one beats are left out."""
+    chosen = sorted((p.bpp, -10 * math.log10(p.mse)) for p in points if (p.image, p.method) == (image, method))
+    rising: list[tuple[float, float]] = []
+    for bpp, quality in chosen:
+        if not rising or (bpp > rising[-1][0] and quality > rising[-1][1]):
+            rising.append((bpp, quality))
+    if len(rising) < 4:
+        raise InputError(f"{image}: {method} has {len(rising)} points, 4 are needed")
+    return [bpp for bpp, _ in rising], [quality for _, quality in rising]
+
+
+def to_tsv(points: list[Point]) -> str:
+    """A table with a header."""
+    lines = ["\t".join(field.name for field in fields(Point))]
+    lines += ["\t".join(f"{v:.6g}" if isinstance(v, float) else str(v) for v in astuple(p)) for p in points]
+    return "\n".join(lines) + "\n"

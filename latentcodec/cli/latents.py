@@ -1,0 +1,47 @@
+"""lcodec latents"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from latentcodec.cli.files import write_output
+from latentcodec.errors import InputError
+
+if TYPE_CHECKING:
+    from latentcodec.bench.latents import Point
+
+
+@click.command("latents")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--vae", default="mini", show_default=True, metavar="NAME|FOLDER", help="Whose latents.")
+@click.option("--efforts", default="1,5", show_default=True, help="Of the fit, separated by commas.")
+@click.option("--qualities", default="15,30,45,60,75", show_default=True, help="At least four, separated by commas.")
+@click.option("-o", "--output", metavar="FILE", help="Write every point as a table (TSV).")
+def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output: str | None) -> None:
+    """Compare method overfit with simpler ways to store the latents of pictures, in bits and latent MSE.
+
+    \b
+    lcodec latents kodak/ --vae taef2 --efforts 1,5 -o latents.tsv
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from latentcodec.bench.latents import bd_rates, measure, to_tsv
+    from latentcodec.bench.run import list_pictures
+
+    try:
+        chosen = tuple(int(e) for e in efforts.split(",")), tuple(float(q) for q in qualities.split(","))
+    except ValueError as error:
+        raise InputError(f"{efforts!r} or {qualities!r} is not a list of numbers") from error
+    points: list[Point] = []
+    console = Console(stderr=True)
+    for path in track(list_pictures(folder), "measuring", console=console, disable=not console.is_terminal):
+        points += measure(path, vae, *chosen)
+        if output is not None:
+            write_output(output, to_tsv(points).encode())
+    for (anchor, method), rate in bd_rates(points).items():
+        click.echo(f"{method} against {anchor}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
+    for effort in chosen[0]:
+        seconds = [p.seconds for p in points if p.method == f"overfit:{effort}"]
+        click.echo(f"overfit:{effort}: {sum(seconds) / len(seconds):.1f} s per picture to encode")
