@@ -41,7 +41,7 @@ class Figures:
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
               help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
 @click.option("--tune", type=click.Choice(["mse", "perceptual"]), default=None,
-              help="What the fit minimises: error of the latents (default), or LPIPS of the picture as well.")  # fmt: skip
+              help="What the fit minimises: error of latents (default), or LPIPS of the picture as well.")  # fmt: skip
 @click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the fit early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")

@@ -30,7 +30,7 @@ from latentcodec.pipelines.base import PERCEPTUAL, Encoded, OutOfReachError, Pay
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.perception import Perception
 from latentcodec.pipelines.precision import fast_autocast
-from latentcodec.pipelines.search import HIGHEST_RATE
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, bracket
 from latentcodec.rate import Quality
 
 
@@ -55,9 +55,9 @@ FOREIGN = (
 )
 MEAN_BITS, SCALE_BITS, SCALE_BIAS = 4, 3, 128
 LOG_BYTES_PER_RATE = 0.03  # how sizes usually change
-GUESSES = 4  # of the rate, before a fit for a budget
 CORRECTIONS = 3  # of the rate, during it
-FILL_STEP = 3  # of the rate, where no weight fills the budget
+LARGEST_CORRECTION = 8
+FILL_STEP = 2  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
@@ -260,8 +260,7 @@ class _Work:
     def within(self, budget: PayloadBudget) -> Encoded:
         """Find the rate without a fit, then fit and correct the rate in turns, and fill what is left by weight."""
         fit = self._begin(HIGHEST_RATE // 2)
-        for _ in range(GUESSES):
-            self._correct(fit, budget)
+        self._guess(fit, budget)
         rounds = self._effort.rounds
         for number in range(CORRECTIONS):
             self._run(fit, rounds * number // CORRECTIONS, rounds * (number + 1) // CORRECTIONS)
@@ -291,11 +290,26 @@ class _Work:
             fit.pull(self.latents, self.perception.direction(fit.restored(), start // every), PULL)
             fit.run(start, min(start + every, last), effort, report, stopped)
 
+    def _guess(self, fit: Fit, budget: PayloadBudget) -> None:
+        """Move to the rate that meets the budget without a fit."""
+
+        def evaluate(rate: int, thrift: float) -> tuple[int, None]:
+            fit.move(unit(rate))
+            return len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload), None
+
+        size = evaluate(_rate(fit), 0.0)[0]
+        expected = Curve(size * math.exp(-LOG_BYTES_PER_RATE * _rate(fit)), LOG_BYTES_PER_RATE)
+        below, above = bracket(evaluate, budget.size_bytes, expected)
+        closest = below or above
+        assert closest is not None
+        fit.move(unit(closest.rate))
+
     def _correct(self, fit: Fit, budget: PayloadBudget) -> None:
-        """Move to the rate at which the budget would be met, if sizes change as they usually do."""
+        """Move towards the rate at which the budget would be met, if sizes change as they usually do."""
         size = len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload)
-        wanted = _rate(fit) + math.log(max(budget.size_bytes, 1) / size) / LOG_BYTES_PER_RATE
-        fit.move(unit(min(max(round(wanted), 0), HIGHEST_RATE)))
+        change = round(math.log(max(budget.size_bytes, 1) / size) / LOG_BYTES_PER_RATE)
+        change = min(max(change, -LARGEST_CORRECTION), LARGEST_CORRECTION)
+        fit.move(unit(min(max(_rate(fit) + change, 0), HIGHEST_RATE)))
 
     def _changes(self, fit: Fit) -> tuple[Change, ...]:
         """What the file says about the parameters; symbols then settle on what the decoder will know."""

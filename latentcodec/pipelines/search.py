@@ -49,7 +49,7 @@ def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: Payload
 
     Raises OutOfReachError if even the lowest rate is too large, or the highest too small, unless the budget clamps.
     """
-    below, above = _bracket(evaluate, budget.size_bytes, expected)
+    below, above = bracket(evaluate, budget.size_bytes, expected)
     if below is None and above is not None:
         return _lowest(evaluate, budget, above)
     assert below is not None
@@ -62,7 +62,7 @@ def fill_budget(evaluate: Callable[[int, float], tuple[int, T]], budget: Payload
     return _fill(evaluate, budget.size_bytes, below, above).result
 
 
-def _bracket(
+def bracket(
     evaluate: Callable[[int, float], tuple[int, T]], size: int, expected: Curve
 ) -> tuple[Trial[T] | None, Trial[T] | None]:
     """Trials at neighbouring rates, the lower within `size` and the upper beyond it; None past either end."""

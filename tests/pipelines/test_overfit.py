@@ -64,20 +64,22 @@ def test_any_size(photo: np.ndarray, shape: tuple[int, int]) -> None:
     assert api.decode(data).pixels.shape == pixels.shape
 
 
-def test_more_effort_costs_less_for_the_same_error(photo: np.ndarray) -> None:
+@pytest.mark.slow
+def test_more_effort_costs_less_for_the_same_error() -> None:
+    photo = read_rgb(PHOTO)
     codec = pipeline(method_named("overfit"), "mini", "cpu")
     assert isinstance(codec, OverfitPipeline)
     latents = codec.latents(photo)
 
     def figures(effort: int) -> tuple[float, float]:
-        encoded = codec.encode(photo, api.Quality(45), Settings(effort))
+        encoded = codec.encode(photo, api.Quality(35), Settings(effort))
         prefix, parameters, grids = codec.decode_grids(encoded, photo.shape[:2])
         restored = codec.synthesise(prefix, parameters, grids, encoded.rate, photo.shape[:2])
         return 8 * len(encoded.payload), (restored - latents).square().mean().item() * latents.numel()
 
-    step = 2 ** (4 - 7 * round(45 * 2.55) / 255)
+    step = 2 ** (4 - 7 * round(35 * 2.55) / 255)
     costs = [error / step**2 + 0.17 * bits for bits, error in (figures(1), figures(6))]
-    assert costs[1] < 0.98 * costs[0]
+    assert costs[1] < 0.97 * costs[0]
 
 
 def test_a_high_rate_comes_close_to_the_autoencoder(photo: np.ndarray) -> None:
