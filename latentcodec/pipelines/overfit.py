@@ -369,7 +369,7 @@ class _Work:
         encoder, counter = SymbolEncoder(PACKING), BitCounter(PACKING)
         coder = Both(encoder, counter)
         known = code_differences(coder, changes, self.reference, fit.function.integers())
-        source = [grid[0].to(torch.int32).numpy() for grid in fit.chosen(weight)]
+        source = [grid[0].to(torch.int32).numpy() for grid in fit.weighed(weight)]
         size, rate = (self.latents.shape[2], self.latents.shape[3]), _rate(fit)
         grids = code_grids(coder, known, self.pipeline.layout(self.prefix.preset), rate, size, source)
         prefix = replace(self.prefix, changes=changes).write()

@@ -195,7 +195,7 @@ def test_rounds_lower_what_is_minimised(latents: torch.Tensor) -> None:
 def test_a_larger_weight_takes_fewer_bits(latents: torch.Tensor) -> None:
     fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(170))
     fit.run(0, 2, EFFORTS[4])
-    sums = [sum(grid.abs().sum().item() for grid in fit.chosen(w * RATE_WEIGHT)) for w in (0.3, 1, 3)]
+    sums = [sum(grid.abs().sum().item() for grid in fit.weighed(w * RATE_WEIGHT)) for w in (0.3, 1, 3)]
     assert sums[0] > sums[1] > sums[2]
 
 

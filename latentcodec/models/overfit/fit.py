@@ -63,10 +63,10 @@ class Effort:
 
 
 EFFORTS = {
-    1: Effort(2, adapts=False),
-    2: Effort(4, adapts=False),
-    3: Effort(8, adapts=False),
-    4: Effort(15, adapts=False),
+    1: Effort(3, adapts=False),
+    2: Effort(6, adapts=False),
+    3: Effort(12, adapts=False),
+    4: Effort(15, adapts=True),
     5: Effort(30, adapts=True),
     6: Effort(60, adapts=True),
     7: Effort(120, adapts=True),
@@ -144,19 +144,24 @@ class Fit:
         return total.item(), error.mean().item(), bits.item()
 
     @torch.no_grad()
-    def choose(self, share: float, weight: float = RATE_WEIGHT, generator: torch.Generator | None = None) -> None:
+    def choose(self, share: float, generator: torch.Generator | None = None) -> None:
         """Move a random share of the symbols to where they cost least."""
-        for level, chosen in enumerate(self.chosen(weight)):
+        for level, chosen in enumerate(self._cheapest(RATE_WEIGHT)):
             if share < 1:
                 moving = torch.rand(chosen.shape, generator=generator) < share
                 chosen = torch.where(moving, chosen, self.symbols[level])
             self.symbols[level] = chosen
 
     @torch.no_grad()
-    def chosen(self, weight: float) -> list[Tensor]:
+    def weighed(self, weight: float) -> list[Tensor]:
+        """The present symbols, but for those that another rate weight than RATE_WEIGHT would move."""
+        usual, other = self._cheapest(RATE_WEIGHT), self._cheapest(weight)
+        return [torch.where(a == b, s, b) for s, a, b in zip(self.symbols, usual, other, strict=True)]
+
+    def _cheapest(self, weight: float) -> list[Tensor]:
         """The symbols that cost least at a rate weight, each as if the others stood still."""
         parts = zip(self.targets, self.positions, self.influence, self.norms, strict=True)
-        return [_cheapest(target, position, influence, weight / norm) for target, position, influence, norm in parts]
+        return [_cheapest_of(target, position, influence, weight / norm) for target, position, influence, norm in parts]
 
     @torch.no_grad()
     def restored(self) -> Tensor:
@@ -267,7 +272,7 @@ def _gradient(leaf: Tensor) -> Tensor:
     return leaf.grad
 
 
-def _cheapest(target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
+def _cheapest_of(target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
     nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
     position = position.round()  # of a whole table, as files are coded with
     candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
