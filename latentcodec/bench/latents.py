@@ -1,7 +1,7 @@
 """Method overfit against simpler ways to store the same latents: rate and squared error of the latents themselves.
 
-Opponents: scalar quantisation with an ideal adaptive coder per channel (the entropy of each channel's own histogram,
-which costs the opponent nothing), and the latents as an 8-bit picture in a classical codec, one tile per channel.
+Opponents: scalar quantisation with an adaptive coder per channel, whose range of symbols is known for nothing and whose
+frequencies start equal; and the latents as an 8-bit picture in a classical codec, one tile per channel.
 """
 
 import math
@@ -66,16 +66,22 @@ def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[flo
 
 
 def _scalar(latents: Latents, step: float) -> tuple[float, float]:
-    """-> bits of an ideal adaptive coder per channel, mean squared error."""
+    """-> bits of an adaptive coder per channel, mean squared error."""
     mean = latents.mean((1, 2), keepdims=True)
     symbols = np.rint((latents - mean) / step)
-    bits = sum(_entropy(channel) for channel in symbols)
+    bits = sum(_adaptive_bits(channel) for channel in symbols)
     return bits, float(np.square(symbols * step + mean - latents).mean())
 
 
-def _entropy(symbols: Latents) -> float:
-    counts = np.unique(symbols, return_counts=True)[1].astype(float)
-    return float(-(counts * np.log2(counts / counts.sum())).sum())
+def _adaptive_bits(symbols: Latents) -> float:
+    """What an adaptive range coder spends that counts symbols as it goes, each count starting at one half.
+
+    The order does not matter: the product of its probabilities is a Dirichlet-multinomial (Krichevsky, Trofimov 1981).
+    """
+    counts = np.unique(symbols, return_counts=True)[1]
+    alphabet = int(symbols.max() - symbols.min()) + 1
+    seen = sum(math.lgamma(n + 0.5) - math.lgamma(0.5) for n in counts)
+    return (math.lgamma(counts.sum() + alphabet / 2) - math.lgamma(alphabet / 2) - seen) / math.log(2)
 
 
 def _as_picture(latents: Latents, name: str) -> Iterator[tuple[float, float, float]]:

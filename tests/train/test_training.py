@@ -11,10 +11,14 @@ import torch
 from PIL import Image
 
 from latentcodec.errors import InputError
+from latentcodec.image import read_rgb
 from latentcodec.metrics.perceptual import LPIPS, VGG16
 from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.autoencoders import load_autoencoder
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import objective
@@ -23,6 +27,7 @@ from latentcodec.train.data import CropSampler, is_validation, list_images, pref
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, target_bpp
+from latentcodec.train.run import export_stage, train_stage
 from latentcodec.train.stages import STAGES, LossWeights, Stage
 from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask, _scale_gradient
 from latentcodec.weights import store
@@ -147,6 +152,7 @@ class ToyTask:
     """A deterministic task: one convolution and a bias learn to brighten pictures."""
 
     config = ""
+    speeds: dict[str, float] = {}  # noqa: RUF012
 
     def __init__(self) -> None:
         torch.manual_seed(0)
@@ -287,3 +293,19 @@ def test_bits_reach_the_entropy_model_and_the_latents_with_their_own_weights() -
     assert scale.grad is not None
     assert y.grad.flatten(1).tolist() == [[2.0] * 3, [50.0] * 3]
     assert scale.grad.tolist() == [11.0] * 3
+
+
+def test_reference_of_overfit_is_trained_and_exported(photos: Path, tmp_path: Path) -> None:
+    """The loss falls, and what is exported is a reference that files can be coded with."""
+    stage = dataclasses.replace(STAGES["overfit-mini"], steps=40, batch=4, crop=64, warmup_steps=2, ema_decay=0.9)
+    losses = []
+    train_stage(stage, photos, tmp_path / "runs", CPU, 0, lambda step, row: losses.append(row["loss"]))
+    assert losses[-1] < losses[0]
+    export_stage(stage, tmp_path / "runs", tmp_path / "reference.safetensors")
+    arrays = {n: t.numpy() for n, t in store.read_weights(tmp_path / "reference.safetensors").tensors.items()}
+    codec = OverfitPipeline(load_autoencoder("mini", CPU), arrays, native=True, fingerprint=1, device=CPU)
+    pixels = read_rgb(sorted(photos.iterdir())[0])
+    encoded = codec.encode(pixels, Quality(60), Settings(1))
+    assert codec.decode(encoded, (pixels.shape[1], pixels.shape[0])).shape == pixels.shape
+    shipped = store.load("overfit-mini").tensors
+    assert {n: v.shape for n, v in shipped.items()} == {n: v.shape for n, v in arrays.items()}

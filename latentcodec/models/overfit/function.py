@@ -84,8 +84,7 @@ class FittedFunction(nn.Module):
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
         low, bands = latents - self.mean[:, None, None], []
         for _ in range(LEVELS):
-            even = F.pad(low, (0, low.shape[3] % 2, 0, low.shape[2] % 2), mode="replicate")
-            low, details = analyse(even)
+            low, details = analyse(low)
             bands.append(details)
         bands.append(low[:, None])
         inverses = [torch.linalg.inv(self.mixing[level, : b.shape[1]]) for level, b in enumerate(bands)]

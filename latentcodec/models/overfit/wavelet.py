@@ -1,4 +1,4 @@
-"""Two-dimensional wavelet transform by lifting (Sweldens 1996), for latents [..., H, W] with even H and W.
+"""Two-dimensional wavelet transform by lifting (Sweldens 1996), for latents [B, C, H, W].
 
 The 9/7 wavelet of JPEG 2000 (Daubechies and Sweldens 1998). Each lifting step adds to every sample of one phase a
 multiple of its two neighbours of the other phase; at borders a neighbour outside is replaced by the one inside.
@@ -7,6 +7,7 @@ Multiples that were learned lowered what training minimises, but lost the near-o
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 LIFTING = (-1.586134342, -0.052980118, 0.882911075, 0.443506852)
 _NORM = 1.149604398  # makes both filters nearly orthonormal
@@ -14,7 +15,8 @@ _NORM = 1.149604398  # makes both filters nearly orthonormal
 
 def analyse(x: Tensor) -> tuple[Tensor, Tensor]:
     """[..., C, H, W] -> low band [..., C, H/2, W/2] and details [..., 3, C, H/2, W/2]."""
-    low, high = _split(x, -2)
+    even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")
+    low, high = _split(even, -2)
     low_low, low_high = _split(low, -1)
     high_low, high_high = _split(high, -1)
     return low_low, torch.stack([low_high, high_low, high_high], dim=-4)

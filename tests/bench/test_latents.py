@@ -1,0 +1,55 @@
+"""Method overfit against simpler ways to store the same latents."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentcodec.bench import latents
+from latentcodec.bench.latents import Point, bd_rates, measure, to_tsv
+from latentcodec.errors import InputError
+
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+
+
+def curve(method: str, factor: float) -> list[Point]:
+    return [Point("a", method, n, factor * n, math.exp(-n), 0.0) for n in range(1, 7)]
+
+
+def test_bd_rate_of_half_the_bits() -> None:
+    rates = bd_rates(curve("scalar", 1.0) + curve("overfit:1", 0.5))
+    assert rates == {("scalar", "overfit:1"): pytest.approx(-50)}
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(InputError, match="4 are needed"):
+        bd_rates(curve("scalar", 1.0) + curve("overfit:1", 0.5)[:3])
+
+
+def test_adaptive_coder() -> None:
+    """Against the product of its probabilities, symbol by symbol."""
+    symbols = np.random.default_rng(1).integers(-2, 4, 50).astype(float)
+    counts, bits = dict.fromkeys(range(-2, 4), 0.5), 0.0
+    for symbol in symbols:
+        bits -= math.log2(counts[symbol] / sum(counts.values()))
+        counts[symbol] += 1
+    assert latents._adaptive_bits(symbols) == pytest.approx(bits)
+
+
+def test_tiles_come_back() -> None:
+    channels = np.random.default_rng(0).integers(0, 256, (11, 5, 7)).astype(np.uint8)
+    picture, untile = latents._tiled(channels)
+    assert picture.shape == (10, 56)
+    assert (untile(picture) == channels).all()
+
+
+def test_measured_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents, "CLASSICAL", ("webp",))
+    points = list(measure(PHOTO, "mini", (1,), (25.0, 35.0, 45.0, 60.0)))
+    for method in ("scalar", "webp", "overfit:1"):
+        chosen = sorted((p for p in points if p.method == method), key=lambda p: p.bpp)
+        assert len(chosen) >= 4
+        assert chosen[0].mse > 3 * chosen[-1].mse
+    assert bd_rates(points)["scalar", "overfit:1"] < 0
+    assert to_tsv(points).count("\n") == len(points) + 1
