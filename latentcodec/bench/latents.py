@@ -134,7 +134,9 @@ def bd_rates(points: list[Point]) -> dict[tuple[str, str], float]:
 
 def _curve(points: list[Point], image: str, method: str) -> tuple[list[float], list[float]]:
     """Rates and -10 log10 MSE, rising: points that a cheaper one beats are left out."""
-    chosen = sorted((p.bpp, -10 * math.log10(p.mse)) for p in points if (p.image, p.method) == (image, method))
+    chosen = sorted(
+        (p.bpp, -10 * math.log10(p.mse)) for p in points if (p.image, p.method) == (image, method) and p.bpp
+    )
     rising: list[tuple[float, float]] = []
     for bpp, quality in chosen:
         if not rising or (bpp > rising[-1][0] and quality > rising[-1][1]):

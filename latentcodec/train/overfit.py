@@ -1,7 +1,7 @@
 """What every fit starts from: the fitted function's parameters, learned over many photographs.
 
-Every step draws a preset and rates, represents the latents of a batch as the fastest fit would, and improves the
-parameters by one step. Transform and statistics are shared by all presets.
+Every step draws a preset and rates, represents the latents of a batch by grids, rounded with regard to rate, and
+improves the parameters. Transform and statistics are shared by all presets.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import InputError
-from latentcodec.models.overfit.fit import SPEEDS, Fit
+from latentcodec.models.overfit.fit import SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
 from latentcodec.models.overfit.reference import SHARED
@@ -65,7 +65,11 @@ class OverfitTask:
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         latents = self._latents(batch)
         function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
-        fit = Fit.begin(function, latents, torch.rand(len(batch), device=self._device))
+        rate = torch.rand(len(batch), device=self._device)
+        with torch.no_grad():
+            targets = function.analyse(latents, rate)
+        # Not the cheapest symbols: a network that thinks little of a band would see it empty, and think less of it.
+        fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
         total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
         pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
         return total / latents.numel(), {"latent_mse": error.mean().item(), "bpp": bits.item() / pixels}

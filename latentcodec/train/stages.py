@@ -82,7 +82,7 @@ STAGES = {
                 name=f"overfit-{autoencoder}",
                 task="overfit",
                 start=None,
-                steps=600,
+                steps=steps,
                 batch=2,
                 crop=256,
                 learning_rate=6e-3,
@@ -92,7 +92,7 @@ STAGES = {
                 ema_decay=0.98,
                 autoencoder=autoencoder,
             )
-            for autoencoder in ("mini", "taef2")
+            for autoencoder, steps in (("mini", 1500), ("taef2", 700))
         ),
     )
 }

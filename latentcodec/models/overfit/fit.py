@@ -44,6 +44,7 @@ SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1}
 MEMORY = 0.6  # of earlier pulls
 SETTLING = 4  # rounds after the parameters have been quantised
 LOWEST_SHARE = 0.1  # of the learning rate, at the end
+ROUNDING = 1 / 3
 CURVATURE = 1.1
 BORDER = 2.0
 MOVING = 0.5  # share of the symbols that move in a round
@@ -107,7 +108,7 @@ class Fit:
         """With the grids of the exact transform, rounded with regard to rate."""
         with torch.no_grad():
             targets = function.analyse(latents, rate)
-        fit = cls(function, latents, rate, [grid.round() for grid in targets], targets)
+        fit = cls(function, latents, rate, [thrifty(grid) for grid in targets], targets)
         fit.weigh()
         fit.choose(share=1.0)
         return fit
@@ -179,7 +180,7 @@ class Fit:
         with torch.no_grad():
             parts = zip(self.targets, level_steps(self.rate), level_steps(rate), strict=True)
             self.targets = [target * before / after for target, before, after in parts]
-            self.symbols, self.rate = [target.round() for target in self.targets], rate
+            self.symbols, self.rate = [thrifty(target) for target in self.targets], rate
             self.weigh()
             self.choose(share=1.0)
 
@@ -247,6 +248,11 @@ class Fit:
 
     def _size(self) -> tuple[int, int]:
         return self.latents.shape[2], self.latents.shape[3]
+
+
+def thrifty(target: Tensor) -> Tensor:
+    """Rounding down from two thirds: about what weighing rate against distortion does, before any rate is known."""
+    return (target.sign() * (target.abs() + ROUNDING).floor()).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
 
 
 def _careful(norm: Tensor) -> Tensor:
