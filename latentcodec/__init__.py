@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from latentcodec.errors import LcodecError
     from latentcodec.image import Picture, from_pillow, read_picture, to_pillow, write_picture
     from latentcodec.limits import Limits
+    from latentcodec.pipelines.base import Settings
     from latentcodec.rate import BppBudget, ByteBudget, Quality, parse_target
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _HOMES = {
     "to_pillow": "image",
     "write_picture": "image",
     "Limits": "limits",
+    "Settings": "pipelines.base",
     "BppBudget": "rate",
     "ByteBudget": "rate",
     "Quality": "rate",
@@ -45,6 +47,7 @@ __all__ = [
     "Limits",
     "Picture",
     "Quality",
+    "Settings",
     "decode",
     "encode",
     "encode_picture",

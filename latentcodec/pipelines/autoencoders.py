@@ -34,13 +34,14 @@ LARGEST_CHANNELS = 64
 @dataclass(frozen=True)
 class Autoencoder:
     """`encode`: pixels [B, 3, H, W] in 0..1, H and W multiples of `stride` -> latents [B, C, H / stride, W / stride];
-    `decode`: the inverse, not clamped."""
+    `decode`: the inverse, not clamped. `local`: no layer looks at the whole picture, so that tiles can be decoded."""
 
     network: "nn.Module"
     encode: Callable[[Tensor], Tensor]
     decode: Callable[[Tensor], Tensor]
     channels: int
     stride: int
+    local: bool = False
 
 
 def load_autoencoder(source: str, device: torch.device) -> Autoencoder:
@@ -77,7 +78,7 @@ def _mini(device: torch.device) -> Autoencoder:
     tensors = {k.removeprefix(MINI_PREFIX): v for k, v in weights.tensors.items() if k.startswith(MINI_PREFIX)}
     model.load_state_dict({name: value.float() for name, value in tensors.items()})
     model = _ready(model, device)
-    return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE)
+    return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE, local=True)
 
 
 def _tiny(encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.device) -> Autoencoder:

@@ -5,7 +5,7 @@ decode: payload -> grids -> check digest -> synthesise latents -> autoencoder ->
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.container.fields import BitField, pack, size_bytes, unpack
 from latentcodec.errors import CorruptError
 from latentcodec.image import Pixels
+from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, SETTLING, Effort, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
@@ -31,6 +32,7 @@ from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.perception import Perception
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, bracket
+from latentcodec.pipelines.tiles import Tile, tiles
 from latentcodec.rate import Quality
 
 
@@ -60,6 +62,7 @@ LARGEST_CORRECTION = 8
 FILL_STEP = 2  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
+LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
 PULLS = 12  # towards better perception, in one fit
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
@@ -174,10 +177,25 @@ class OverfitPipeline:
         width, height = size
         prefix, parameters, grids = self.decode_grids(encoded, (height, width))
         latents = self.synthesise(prefix, parameters, grids, encoded.rate, (height, width))
-        with fast_autocast(self.device):
-            pixels = self.autoencoder.decode(latents)
-        cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
-        return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+        picture = np.empty((height, width, 3), np.uint8)
+        for tile in self._tiles(latents.shape[2], latents.shape[3]):
+            stride = self.autoencoder.stride
+            origin = (stride * tile.seen[0].start, stride * tile.seen[1].start)
+            with fast_autocast(self.device), tile_at(self.autoencoder.network, origin):
+                pixels = self.autoencoder.decode(latents[:, :, tile.seen[0], tile.seen[1]])
+            inside_rows, inside_columns = (_scaled(part, stride) for part in tile.inside)
+            kept_rows, kept_columns = (_scaled(part, stride) for part in tile.kept)
+            region = picture[kept_rows, kept_columns]  # cut off at the picture's border, beyond which lies padding
+            rows, columns = region.shape[:2]
+            cropped = pixels[0, :, inside_rows, inside_columns][:, :rows, :columns].float().clamp(0, 1)
+            region[:] = (cropped * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return picture
+
+    def _tiles(self, height: int, width: int) -> Iterator[Tile]:
+        """Of latents; one that covers all where the autoencoder needs to see it."""
+        if self.autoencoder.local:
+            return tiles(height, width, LARGEST_TILE, TILE_MARGIN)
+        return tiles(height, width, max(height, width))
 
     def synthesise(
         self, prefix: Prefix, parameters: Parameters, grids: Grids, rate: int, size: tuple[int, int]
@@ -375,6 +393,11 @@ class _Work:
         prefix = replace(self.prefix, changes=changes).write()
         payload = prefix + encoder.finish()
         return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))
+
+
+def _scaled(part: slice, stride: int) -> slice:
+    """Positions of latents -> pixels."""
+    return slice(stride * part.start, stride * part.stop)
 
 
 def _rate(fit: Fit) -> int:

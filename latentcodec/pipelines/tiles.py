@@ -28,19 +28,20 @@ class Tile:
         return rows, columns
 
 
-def tiles(height: int, width: int) -> Iterator[Tile]:
+def tiles(height: int, width: int, largest: int | None = None, margin: int | None = None) -> Iterator[Tile]:
     """Tiles whose `kept` parts cover a grid of latents once; a small grid is one tile without margins."""
-    for seen_rows, kept_rows in _cut(height):
-        for seen_columns, kept_columns in _cut(width):
+    largest, margin = largest or LARGEST_SIDE, margin or MARGIN
+    for seen_rows, kept_rows in _cut(height, largest, margin):
+        for seen_columns, kept_columns in _cut(width, largest, margin):
             yield Tile((seen_rows, seen_columns), (kept_rows, kept_columns))
 
 
-def _cut(length: int) -> Iterator[tuple[slice, slice]]:
+def _cut(length: int, largest: int, margin: int) -> Iterator[tuple[slice, slice]]:
     """(seen, kept) along one side."""
-    if length <= LARGEST_SIDE:
+    if length <= largest:
         yield slice(0, length), slice(0, length)
         return
-    step = LARGEST_SIDE - 2 * MARGIN
+    step = largest - 2 * margin
     for start in range(0, length, step):
         end = min(start + step, length)
-        yield slice(max(start - MARGIN, 0), min(end + MARGIN, length)), slice(start, end)
+        yield slice(max(start - margin, 0), min(end + margin, length)), slice(start, end)

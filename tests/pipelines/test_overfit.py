@@ -15,6 +15,7 @@ from latentcodec.cli.main import main
 from latentcodec.image import read_rgb
 from latentcodec.models.overfit.presets import PRESETS
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
+from latentcodec.pipelines import overfit
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
 from latentcodec.pipelines.overfit import Affine, Change, OverfitPipeline, Prefix
@@ -94,6 +95,14 @@ def test_a_high_rate_comes_close_to_the_autoencoder(photo: np.ndarray) -> None:
         return -10 * np.log10(np.square(restored - photo / 255).mean())
 
     assert psnr(coded) >= 0.99 * psnr(alone)
+
+
+def test_tiles_are_the_same_picture(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = api.encode(photo, "50", method="overfit", settings=FAST)
+    whole = api.decode(data).pixels.astype(int)
+    monkeypatch.setattr(overfit, "LARGEST_TILE", 18)
+    monkeypatch.setattr(overfit, "TILE_MARGIN", 6)
+    assert np.abs(api.decode(data).pixels - whole).mean() < 0.5
 
 
 def test_same_seed_same_file(photo: np.ndarray) -> None:
