@@ -12,7 +12,7 @@ from latentcodec.coding import tables
 from latentcodec.container import file as container
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
 from latentcodec.models.overfit.presets import PRESETS, Layout
-from latentcodec.pipelines import overfit, registry
+from latentcodec.pipelines import overfit_encoding, overfit_prefix, registry
 from latentcodec.pipelines.base import Encoded
 from tests.golden.overfit.create import CASES, FOLDER, load
 
@@ -59,7 +59,7 @@ def test_parameters_are_those_of_the_document():
 
 def test_prefix_is_that_of_the_document():
     rows = table_after("overfit.md", "field | bits | meaning")
-    assert rows == [[f.name, str(f.bits), f.meaning] for f in overfit.PREFIX]
+    assert rows == [[f.name, str(f.bits), f.meaning] for f in overfit_prefix.PREFIX]
 
 
 def test_models_are_those_of_the_document():
@@ -70,4 +70,4 @@ def test_models_are_those_of_the_document():
     assert named["taef2"] == list(method.models[1].weights)
     assert named["mini"][0] == method.models[0].weights[0]
     assert rows[0][3].endswith(method.models[0].weights[1])
-    assert (overfit.PACKING.tables, overfit.PACKING.reach) == (19, 2)
+    assert (overfit_encoding.PACKING.tables, overfit_encoding.PACKING.reach) == (19, 2)

@@ -13,12 +13,14 @@ import torch
 from latentcodec import api, errors
 from latentcodec.cli.main import main
 from latentcodec.image import read_rgb
+from latentcodec.models.overfit.parameters import Change
 from latentcodec.models.overfit.presets import PRESETS
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
 from latentcodec.pipelines import overfit
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
-from latentcodec.pipelines.overfit import Affine, Change, OverfitPipeline, Prefix
+from latentcodec.pipelines.overfit import OverfitPipeline
+from latentcodec.pipelines.overfit_prefix import Affine, Prefix
 from latentcodec.pipelines.registry import method_named, model_of, pipeline
 from latentcodec.weights import store
 

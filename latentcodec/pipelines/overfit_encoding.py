@@ -1,0 +1,177 @@
+"""The encoding of one picture with method overfit: fit, and search for the rate that fills a budget."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from latentcodec.coding.packing import Packing
+from latentcodec.coding.symbols import BitCounter, SymbolEncoder
+from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, SETTLING, Effort, Fit, unit
+from latentcodec.models.overfit.function import FittedFunction
+from latentcodec.models.overfit.integer_context import code_grids, digest
+from latentcodec.models.overfit.parameters import UNCHANGED, Change, Parameters, code_differences
+from latentcodec.models.overfit.presets import Layout
+from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget, Settings
+from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.overfit_prefix import Prefix
+from latentcodec.pipelines.perception import Perception
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, bracket
+from latentcodec.rate import Quality
+
+PACKING = Packing(19, 2)
+LOG_BYTES_PER_RATE = 0.03  # how sizes usually change
+CORRECTIONS = 3  # of the rate, during it
+LARGEST_CORRECTION = 8
+FILL_STEP = 2  # of the rate, where no weight fills the budget
+LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
+BISECTIONS = 8
+PULLS = 12  # towards better perception, in one fit
+PULL = 0.06  # the length of one, in steps
+FULL_ENOUGH = 0.996
+
+
+@dataclass
+class Encoding:
+    """The encoding of one picture."""
+
+    layout: Layout
+    prefix: Prefix
+    reference: Parameters
+    latents: Tensor
+    settings: Settings
+    perception: Perception | None
+
+    def at_quality(self, quality: Quality) -> Encoded:
+        fit = self._begin(round(quality.value * HIGHEST_RATE / 100))
+        self._run(fit, 0, self._effort.rounds)
+        return self._code(fit, self._changes(fit), RATE_WEIGHT)
+
+    def within(self, budget: PayloadBudget) -> Encoded:
+        """Find the rate without a fit, then fit and correct the rate in turns, and fill what is left by weight."""
+        fit = self._begin(HIGHEST_RATE // 2)
+        self._guess(fit, budget)
+        rounds = self._effort.rounds
+        for number in range(CORRECTIONS):
+            self._run(fit, rounds * number // CORRECTIONS, rounds * (number + 1) // CORRECTIONS)
+            if number < CORRECTIONS - 1:
+                self._correct(fit, budget)
+        changes = self._changes(fit)
+        return self._fill(fit, changes, budget)
+
+    @property
+    def _effort(self) -> Effort:
+        return EFFORTS[self.settings.effort]
+
+    def _begin(self, rate: int) -> Fit:
+        function = FittedFunction(self.layout, self.reference)
+        return Fit.begin(function.requires_grad_(requires_grad=False), self.latents, unit(rate))
+
+    def _run(self, fit: Fit, first: int, last: int) -> None:
+        """Rounds of the fit; with perception, what it aims at moves on between them."""
+        effort, report, stopped = self._effort, self.settings.report, self.settings.stopped
+        if self.perception is None:
+            fit.run(first, last, effort, report, stopped)
+            return
+        every = max(effort.rounds // PULLS, 1)
+        for start in range(first, last, every):
+            if stopped():
+                break
+            fit.pull(self.latents, self.perception.direction(fit.restored(), start // every), PULL)
+            fit.run(start, min(start + every, last), effort, report, stopped)
+
+    def _guess(self, fit: Fit, budget: PayloadBudget) -> None:
+        """Move to the rate that meets the budget without a fit."""
+
+        def evaluate(rate: int, thrift: float) -> tuple[int, None]:
+            fit.move(unit(rate))
+            return len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload), None
+
+        size = evaluate(_rate(fit), 0.0)[0]
+        expected = Curve(size * math.exp(-LOG_BYTES_PER_RATE * _rate(fit)), LOG_BYTES_PER_RATE)
+        below, above = bracket(evaluate, budget.size_bytes, expected)
+        closest = below or above
+        assert closest is not None
+        fit.move(unit(closest.rate))
+
+    def _correct(self, fit: Fit, budget: PayloadBudget) -> None:
+        """Move towards the rate at which the budget would be met, if sizes change as they usually do."""
+        size = len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload)
+        change = round(math.log(max(budget.size_bytes, 1) / size) / LOG_BYTES_PER_RATE)
+        change = min(max(change, -LARGEST_CORRECTION), LARGEST_CORRECTION)
+        fit.move(unit(min(max(_rate(fit) + change, 0), HIGHEST_RATE)))
+
+    def _changes(self, fit: Fit) -> tuple[Change, ...]:
+        """What the file says about the parameters; symbols then settle on what the decoder will know."""
+        if not self._effort.adapts:
+            return UNCHANGED
+        changes = fit.quantise_parameters(self.reference)
+        self._settle(fit)
+        return changes
+
+    def _settle(self, fit: Fit) -> None:
+        fit.run(0, SETTLING, Effort(SETTLING, adapts=False))
+
+    def _fill(self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget) -> Encoded:
+        """The largest payload within the budget, by the weight of rate; another rate where no weight will do."""
+        tried: dict[int, Encoded] = {}
+        while True:
+            found = self._bisect(fit, changes, budget)
+            if isinstance(found, Encoded):
+                return found
+            smallest, largest = found
+            tried[_rate(fit)] = smallest if len(smallest.payload) > budget.size_bytes else largest
+            step = -FILL_STEP if len(smallest.payload) > budget.size_bytes else FILL_STEP
+            rate = min(max(_rate(fit) + step, 0), HIGHEST_RATE)
+            if rate in tried:
+                return _nearest(tried, budget)
+            fit.move(unit(rate))
+            self._settle(fit)
+
+    def _bisect(
+        self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget
+    ) -> Encoded | tuple[Encoded, Encoded]:
+        """A payload that fills the budget; or the smallest and the largest one, if it lies outside of these."""
+        low, high = LOWEST_WEIGHT, HIGHEST_WEIGHT
+        largest, smallest = (self._code(fit, changes, weight) for weight in (low, high))
+        if not len(smallest.payload) <= budget.size_bytes < len(largest.payload):
+            return smallest, largest
+        best = smallest
+        for _ in range(BISECTIONS):
+            if len(best.payload) >= FULL_ENOUGH * budget.size_bytes:
+                break
+            weight = math.sqrt(low * high)
+            encoded = self._code(fit, changes, weight)
+            if len(encoded.payload) <= budget.size_bytes:
+                best, high = encoded, weight
+            else:
+                low = weight
+        return best
+
+    def _code(self, fit: Fit, changes: tuple[Change, ...], weight: float) -> Encoded:
+        encoder, counter = SymbolEncoder(PACKING), BitCounter(PACKING)
+        coder = Both(encoder, counter)
+        known = code_differences(coder, changes, self.reference, fit.function.integers())
+        source = [grid[0].to(torch.int32).numpy() for grid in fit.weighed(weight)]
+        size, rate = (self.latents.shape[2], self.latents.shape[3]), _rate(fit)
+        grids = code_grids(coder, known, self.layout, rate, size, source)
+        prefix = replace(self.prefix, changes=changes).write()
+        payload = prefix + encoder.finish()
+        return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))
+
+
+def _nearest(tried: dict[int, Encoded], budget: PayloadBudget) -> Encoded:
+    """At the end of the range, or between two rates neither of which can fill the budget."""
+    within = [encoded for encoded in tried.values() if len(encoded.payload) <= budget.size_bytes]
+    best = max(within, key=lambda encoded: len(encoded.payload), default=None)
+    if best is not None and (budget.clamp or HIGHEST_RATE not in tried):
+        return best
+    if budget.clamp:
+        return min(tried.values(), key=lambda encoded: len(encoded.payload))
+    sizes = [len(encoded.payload) for encoded in tried.values()]
+    raise OutOfReachError(min(sizes), max(sizes))
+
+
+def _rate(fit: Fit) -> int:
+    return round(fit.rate.item() * HIGHEST_RATE)
