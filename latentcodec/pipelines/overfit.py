@@ -94,6 +94,7 @@ class OverfitPipeline:
             return tiles(height, width, LARGEST_TILE, TILE_MARGIN)
         return tiles(height, width, max(height, width))
 
+    @torch.no_grad()
     def synthesise(
         self, prefix: Prefix, parameters: Parameters, grids: Grids, rate: int, size: tuple[int, int]
     ) -> Tensor:

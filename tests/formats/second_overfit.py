@@ -195,12 +195,76 @@ class Grids:
         return [*own, log(up), log(total), log(around(above, row, column)), self.rate << 4]
 
 
+def join(low, high):
+    """From grids to pixels: two rows to one."""
+    k, lifting, n = 1.149604398, (-1.586134342, -0.052980118, 0.882911075, 0.443506852), len(low)
+    even, odd = [v / k for v in low], [v * k for v in high]
+
+    def before(i):
+        return odd[max(i - 1, 0)] + odd[i]
+
+    def after(i):
+        return even[i] + even[min(i + 1, n - 1)]
+
+    even = [even[i] - lifting[3] * before(i) for i in range(n)]
+    odd = [odd[i] - lifting[2] * after(i) for i in range(n)]
+    even = [even[i] - lifting[1] * before(i) for i in range(n)]
+    odd = [odd[i] - lifting[0] * after(i) for i in range(n)]
+    return [v for pair in zip(even, odd, strict=True) for v in pair]
+
+
+def columns(x):
+    return [list(column) for column in zip(*x, strict=True)]
+
+
+def latents(parameters: dict, grids: list, channels: int, rate: int, height: int, width: int) -> list:
+    """From grids to pixels, up to the latents of a file that is not foreign."""
+    p, step = parameters, 2 ** (4 - 7 * rate / 255)
+    sizes = [(height, width)]
+    for _ in range(5):
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+
+    def band(level, b, i):
+        scale = max(step, 2 ** min(level + 1, 5) / 40) / 4096
+        mixed = p["mixing"][level][b][i]
+        chosen = grids[level][b * channels : (b + 1) * channels]
+        return [
+            [scale * sum(m * g[r][j] for m, g in zip(mixed, chosen, strict=True)) for j in range(len(chosen[0][0]))]
+            for r in range(len(chosen[0]))
+        ]
+
+    low = [band(5, 0, i) for i in range(channels)]
+    for level in (4, 3, 2, 1, 0):
+        for i in range(channels):
+            top = [join(a, b) for a, b in zip(low[i], band(level, 0, i), strict=True)]
+            bottom = [join(a, b) for a, b in zip(band(level, 1, i), band(level, 2, i), strict=True)]
+            whole = columns([join(a, b) for a, b in zip(columns(top), columns(bottom), strict=True)])
+            low[i] = [row[: sizes[level][1]] for row in whole[: sizes[level][0]]]
+    x = [[[v + p["mean"][i] / 256 for v in row] for row in low[i]] for i in range(channels)]
+    return [[[refined(p, x, i, r, j) for j in range(width)] for r in range(height)] for i in range(channels)]
+
+
+def refined(p, x, i, r, j):
+    total = x[i][r][j] + p["refine2_bias"][i] / 256
+    for s in range(len(p["refine1"])):
+        hidden = p["refine1_bias"][s] / 256
+        for c in range(len(x)):
+            for u in range(3):
+                for v in range(3):
+                    row, column = r + u - 1, j + v - 1
+                    if 0 <= row < len(x[c]) and 0 <= column < len(x[c][0]):
+                        hidden += p["refine1"][s][c][u][v] / 4096 * x[c][row][column]
+        total += p["refine2"][i][s] / 4096 * max(hidden, 0)
+    return total
+
+
 def decode(payload: bytes, frequencies, arrays: dict, rate: int, height: int, width: int, channels: int, stride: int):
-    """Payload -> grids, fine to coarse."""
+    """Payload -> parameters, and grids, fine to coarse."""
     prefix = read_prefix(payload)
     channels, stride = prefix.get("channels", channels), prefix.get("stride", stride)
     decoder = second.Decoder(prefix["rest"], frequencies, 19, 2)
     parameters = dict(reference_for(arrays, prefix["preset"], bool(prefix["foreign"]), channels))
     _, h, s = PRESETS[prefix["preset"]]
     read_changes(decoder, prefix["changes"], parameters, shapes(h, s, channels))
-    return Grids(parameters, channels, rate, -(-height // stride), -(-width // stride)).decode(decoder)
+    grids = Grids(parameters, channels, rate, -(-height // stride), -(-width // stride)).decode(decoder)
+    return parameters, grids

@@ -23,12 +23,19 @@ def test_second_decoder(name):
     pipeline = load(CASES[name][-1])
     frequencies = second.tables((Path(tables.__file__).parent / "gaussian.bin").read_bytes())
     arrays = {key: value.tolist() for key, value in pipeline.reference.items()}
-    found = second_overfit.decode(file.payload, frequencies, arrays, file.rate, file.height, file.width, 4, 8)
+    parameters, found = second_overfit.decode(
+        file.payload, frequencies, arrays, file.rate, file.height, file.width, 4, 8
+    )
     encoded = Encoded(file.rate, file.symbols, file.payload, 0.0)
-    grids = pipeline.decode_grids(encoded, (file.height, file.width))[2]
+    size = file.height, file.width
+    prefix, exact, grids = pipeline.decode_grids(encoded, size)
     for ours, theirs in zip(grids, found, strict=True):
         assert np.array_equal(ours.reshape(-1, *ours.shape[2:]), np.array(theirs))
     assert second.digest(*found) == file.symbols
+    if prefix.affine is None:
+        ours = pipeline.synthesise(prefix, exact, grids, file.rate, size)[0].numpy()
+        theirs = second_overfit.latents(parameters, found, 4, file.rate, *ours.shape[1:])
+        assert np.allclose(ours, theirs, atol=1e-3)
 
 
 def test_presets_are_those_of_the_document():
