@@ -17,9 +17,8 @@ from latentcodec.bench import classical
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
-from latentcodec.pipelines.registry import METHODS, method_named
+from latentcodec.pipelines.registry import DEFAULT_METHOD, METHODS, method_named, sha256_of
 from latentcodec.rate import Quality, Target, budget_bytes
-from latentcodec.weights import manifest
 
 SCALES = (2, 4, 8)
 
@@ -59,14 +58,16 @@ class Learned:
 
     def __init__(self, name: str, device: str):
         self.name = name
-        method, model, effort = (*name.split(":"), "", "")[:3]
+        method, model, effort, *rest = (*name.split(":"), "", "")
+        if any(rest) or (effort and not effort.isdecimal()) or (effort and method == DEFAULT_METHOD):
+            raise InputError(f"cannot read the codec {name!r}; write overfit:taef2:7, with an effort from 1 to 10")
         self._method, self._model, self._device = method, model or None, device
         self._settings = Settings(int(effort)) if effort else DEFAULT_SETTINGS
         chosen = method_named(method)
         used = next((m for m in chosen.models if m.name == (model or chosen.models[0].name)), None)
         if used is None:
             raise InputError(f"{name}: no model called {model!r}; there is {', '.join(m.name for m in chosen.models)}")
-        self.weights = manifest.row(used.weights[0]).sha256[:16]
+        self.weights = sha256_of(used)[:16]
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
         result = encode_picture(

@@ -26,6 +26,7 @@ from latentcodec.rate import Quality
 Latents = npt.NDArray[np.float32]
 STEPS = tuple(2.0**exponent for exponent in np.arange(4, -3.6, -0.25))
 TILES_PER_ROW = 8
+FEWEST_POINTS = 4
 CLASSICAL = ("webp", "jxl")
 OCTAVES = tuple(range(0, 100, 6))  # settings of a classical codec, as shares of its list
 
@@ -135,14 +136,14 @@ def bd_rates(points: list[Point]) -> dict[tuple[str, str], float]:
 def _curve(points: list[Point], image: str, method: str) -> tuple[list[float], list[float]]:
     """Rates and -10 log10 MSE, rising: points that a cheaper one beats are left out."""
     chosen = sorted(
-        (p.bpp, -10 * math.log10(p.mse)) for p in points if (p.image, p.method) == (image, method) and p.bpp
+        (p.bpp, -10 * math.log10(p.mse)) for p in points if (p.image, p.method) == (image, method) and p.bpp and p.mse
     )
     rising: list[tuple[float, float]] = []
     for bpp, quality in chosen:
         if not rising or (bpp > rising[-1][0] and quality > rising[-1][1]):
             rising.append((bpp, quality))
-    if len(rising) < 4:
-        raise InputError(f"{image}: {method} has {len(rising)} points, 4 are needed")
+    if len(rising) < FEWEST_POINTS:
+        raise InputError(f"{image}: {method} has {len(rising)} points, {FEWEST_POINTS} are needed")
     return [bpp for bpp, _ in rising], [quality for _, quality in rising]
 
 

@@ -79,25 +79,23 @@ def encode_command(
     lcodec encode *.jpg -q 2048B -o small/       each at most 2048 bytes
     cat photo.png | lcodec encode - > photo.lcx
     """
+    from latentcodec.pipelines.registry import DEFAULT_METHOD
     from latentcodec.rate import parse_target
 
     target = parse_target(target_text)
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
+    chosen = method or DEFAULT_METHOD
+    if chosen == DEFAULT_METHOD and (vae, effort, tune, keep_partial) != (None, None, None, False):
+        raise InputError(f"method {chosen} makes no fit: --vae, --effort, --tune, --keep-partial are for overfit")
     jobs = plan(inputs, output, ".lcx")
 
     def work(job: Job) -> str:
         from latentcodec.api import encode_picture
-        from latentcodec.pipelines.registry import DEFAULT_METHOD
 
         picture = _read(job, keep_icc, keep_metadata, quiet)
-        chosen = method or DEFAULT_METHOD
-        if chosen == DEFAULT_METHOD and (effort is not None or tune is not None or keep_partial):
-            raise InputError(
-                f"method {chosen} makes no fit: --effort, --tune and --keep-partial are for method overfit"
-            )
         started = time.perf_counter()
-        with fitting(effort, tune, keep_partial, quiet=quiet or as_json) as settings:
+        with fitting(effort, tune, keep_partial, quiet=quiet or as_json or len(jobs) > 1) as settings:
             result = encode_picture(
                 picture, target, method=chosen, device=device, best_effort=best_effort, vae=vae, settings=settings
             )

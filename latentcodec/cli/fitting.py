@@ -1,6 +1,7 @@
-"""What a user sees of a long fit, and how Ctrl-C ends it: a bar with bits per position and error so far."""
+"""What a user sees of a long fit, and how Ctrl-C ends it: a bar with bytes and error so far."""
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,18 +13,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: bool) -> Iterator["Settings"]:
-    """Settings of an encoder that shows its progress on the terminal; with `keep_partial`, SIGINT stops it early."""
+    """Settings of an encoder that shows its progress on a terminal; with `keep_partial`, SIGINT ends its fit early."""
     from rich.console import Console
     from rich.progress import Progress
 
     from latentcodec.pipelines.base import DEFAULT_EFFORT, MSE, Settings
 
     console = Console(stderr=True)
-    hidden = quiet or not console.is_terminal
+    hidden = quiet or not sys.stderr.isatty()
     stopped = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal stopped
+        if stopped:  # asked twice: now
+            raise KeyboardInterrupt
         stopped = True
 
     former = signal.signal(signal.SIGINT, stop) if keep_partial else None

@@ -1,5 +1,6 @@
 """lcodec latents"""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,27 @@ def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output
     from rich.console import Console
     from rich.progress import track
 
-    from latentcodec.bench.latents import bd_rates, measure, to_tsv
+    from latentcodec.bench.latents import FEWEST_POINTS, bd_rates, measure, to_tsv
     from latentcodec.bench.run import list_pictures
+    from latentcodec.pipelines.base import Settings
+    from latentcodec.rate import Quality
 
     try:
         chosen = tuple(int(e) for e in efforts.split(",")), tuple(float(q) for q in qualities.split(","))
     except ValueError as error:
         raise InputError(f"{efforts!r} or {qualities!r} is not a list of numbers") from error
+    if len(chosen[1]) < FEWEST_POINTS:
+        raise InputError(f"{len(chosen[1])} qualities; a curve takes {FEWEST_POINTS} points")
+    for effort in chosen[0]:
+        Settings(effort)  # raises for those out of range
+    for quality in chosen[1]:
+        Quality(quality)
+    pictures = list_pictures(folder)
+    if not pictures:
+        raise InputError(f"no pictures in {folder}")
     points: list[Point] = []
     console = Console(stderr=True)
-    for path in track(list_pictures(folder), "measuring", console=console, disable=not console.is_terminal):
+    for path in track(pictures, "measuring", console=console, disable=not sys.stderr.isatty()):
         points += measure(path, vae, *chosen)
         if output is not None:
             write_output(output, to_tsv(points).encode())

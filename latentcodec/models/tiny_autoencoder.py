@@ -21,7 +21,7 @@ class TinyAutoencoder(nn.Module):
 
     def __init__(self, latent_channels: int, pooled: bool):
         super().__init__()
-        self.latent_channels = latent_channels
+        self.latent_channels, self.pooled = latent_channels, pooled
         self.encoder = nn.Sequential(
             _conv(3, WIDTH),
             _Block(),

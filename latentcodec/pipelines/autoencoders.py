@@ -28,7 +28,9 @@ MINI = "mini"
 TAEF2 = "taef2"
 MINI_PREFIX = "vae."
 WEIGHT_FILES = (".safetensors", ".pth")
+CONFIG = "config.json"
 LARGEST_CHANNELS = 64
+LARGEST_STRIDE = 64
 
 
 @dataclass(frozen=True)
@@ -46,21 +48,31 @@ class Autoencoder:
 
 def load_autoencoder(source: str, device: torch.device) -> Autoencoder:
     """The autoencoder called `source`, or that in the folder `source`. Raises WeightsError, InputError."""
+    loaded = _load(source, device)
+    if loaded.channels > LARGEST_CHANNELS or loaded.stride > LARGEST_STRIDE:
+        sizes = f"{loaded.channels} channels and a stride of {loaded.stride}"
+        raise InputError(f"{source} has {sizes}; {LARGEST_CHANNELS} and {LARGEST_STRIDE} are the most")
+    return loaded
+
+
+def _load(source: str, device: torch.device) -> Autoencoder:
     if source == MINI:
         return _mini(device)
     if source == TAEF2:
         parts = (store.load(f"{TAEF2}-encoder").tensors, store.load(f"{TAEF2}-decoder").tensors)
         return _tiny(*parts, device)
     folder = _folder(source)
-    if (folder / "config.json").exists():
+    if (folder / CONFIG).exists():
         return _from_diffusers(folder, device)
     encoder, decoder = _pair(folder)
     return _tiny(store.read_weights(encoder).tensors, store.read_weights(decoder).tensors, device)
 
 
 def folder_sha256(source: str) -> str:
-    """SHA-256 of the SHA-256 of every weights file in the folder, in the order of their names."""
-    files = [path for path in sorted(_folder(source).iterdir()) if path.suffix in WEIGHT_FILES]
+    """SHA-256 of the SHA-256 of every file that is loaded from the folder."""
+    folder = _folder(source)
+    described = folder / CONFIG
+    files = [described, *sorted(folder.glob("*.safetensors"))] if described.exists() else _pair(folder)
     return hashlib.sha256("".join(store.sha256_of(path) for path in files).encode()).hexdigest()
 
 
@@ -84,9 +96,9 @@ def _mini(device: torch.device) -> Autoencoder:
 def _tiny(encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.device) -> Autoencoder:
     try:
         model = _ready(TinyAutoencoder.from_state(encoder, decoder), device)
-    except (RuntimeError, KeyError) as error:
-        raise WeightsError(f"not the tensors of a TAESD pair: {str(error).splitlines()[0]}") from error
-    return Autoencoder(model, model.encode, model.decode, model.latent_channels, TINY_STRIDE)
+    except (RuntimeError, KeyError, IndexError) as error:
+        raise WeightsError(f"not the tensors of a TAESD pair: {_first_line(error)}") from error
+    return Autoencoder(model, model.encode, model.decode, model.latent_channels, TINY_STRIDE, local=not model.pooled)
 
 
 def _pair(folder: Path) -> tuple[Path, Path]:
@@ -101,7 +113,7 @@ def _pair(folder: Path) -> tuple[Path, Path]:
 
 def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
     try:
-        kind = json.loads((folder / "config.json").read_text()).get("_class_name")
+        kind = json.loads((folder / CONFIG).read_text()).get("_class_name")
     except (ValueError, AttributeError) as error:
         raise InputError(f"{folder}: config.json is not a JSON object") from error
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
@@ -112,8 +124,8 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
         raise InputError(f"{folder} needs the package diffusers: pip install lcodec[diffusers]") from error
     try:
         model = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(f"{folder}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise WeightsError(f"{folder}: {_first_line(error)}") from error
     model = _ready(model, device)
     channels = int(model.config.latent_channels)
     stride = 1 << (
@@ -132,6 +144,10 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
         return (pixels + 1) / 2
 
     return Autoencoder(model, encode, decode, channels, stride)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _ready(model: Any, device: torch.device) -> Any:

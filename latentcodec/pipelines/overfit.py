@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentcodec.coding.symbols import SymbolDecoder
-from latentcodec.errors import CorruptError
+from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError
 from latentcodec.image import Pixels
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.overfit.function import FittedFunction
@@ -33,6 +33,7 @@ from latentcodec.pipelines.tiles import Tile, tiles
 from latentcodec.rate import Quality
 
 LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
+WHOLE_PIXELS = 16_000_000
 PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
 
 
@@ -54,6 +55,7 @@ class OverfitPipeline:
 
         `preset`: None chooses the largest one that pays (see `_preset_for`).
         """
+        self._check_size(pixels.shape[0] * pixels.shape[1], InputError)
         latents = self.latents(pixels)
         affine = None if self.native else Affine.of(latents)
         if affine is not None:
@@ -72,6 +74,7 @@ class OverfitPipeline:
     def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
+        self._check_size(width * height, LimitError)
         prefix, parameters, grids = self.decode_grids(encoded, (height, width))
         latents = self.synthesise(prefix, parameters, grids, encoded.rate, (height, width))
         picture = np.empty((height, width, 3), np.uint8)
@@ -87,6 +90,11 @@ class OverfitPipeline:
             cropped = pixels[0, :, inside_rows, inside_columns][:, :rows, :columns].float().clamp(0, 1)
             region[:] = (cropped * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         return picture
+
+    def _check_size(self, pixels: int, kind: type[LcodecError]) -> None:
+        """Raises `kind` where an autoencoder has to see more of a picture at once than memory is likely to hold."""
+        if not self.autoencoder.local and pixels > WHOLE_PIXELS:
+            raise kind(f"this autoencoder takes pictures whole, up to {WHOLE_PIXELS} pixels; this one has {pixels}")
 
     def _tiles(self, height: int, width: int) -> Iterator[Tile]:
         """Of latents; one that covers all where the autoencoder needs to see it."""

@@ -125,9 +125,25 @@ class Encoding:
             step = -FILL_STEP if len(smallest.payload) > budget.size_bytes else FILL_STEP
             rate = min(max(_rate(fit) + step, 0), HIGHEST_RATE)
             if rate in tried:
-                return _nearest(tried, budget)
+                return self._nearest(fit, changes, list(tried.values()), budget)
             fit.move(unit(rate))
             self._settle(fit)
+
+    def _nearest(self, fit: Fit, changes: tuple[Change, ...], tried: list[Encoded], budget: PayloadBudget) -> Encoded:
+        """At the end of the range, or between two rates neither of which can fill the budget."""
+        within = [encoded for encoded in tried if len(encoded.payload) <= budget.size_bytes]
+        best = max(within, key=lambda encoded: len(encoded.payload), default=None)
+        if best is not None:
+            full = len(best.payload) >= FULL_ENOUGH * budget.size_bytes
+            if budget.clamp or full or len(within) < len(tried):
+                return best
+        if budget.clamp:
+            return min(tried, key=lambda encoded: len(encoded.payload))
+        reach = []
+        for rate, weight in ((0, HIGHEST_WEIGHT), (HIGHEST_RATE, LOWEST_WEIGHT)):
+            fit.move(unit(rate))
+            reach.append(len(self._code(fit, changes, weight).payload))
+        raise OutOfReachError(*reach)
 
     def _bisect(
         self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget
@@ -159,18 +175,6 @@ class Encoding:
         prefix = replace(self.prefix, changes=changes).write()
         payload = prefix + encoder.finish()
         return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))
-
-
-def _nearest(tried: dict[int, Encoded], budget: PayloadBudget) -> Encoded:
-    """At the end of the range, or between two rates neither of which can fill the budget."""
-    within = [encoded for encoded in tried.values() if len(encoded.payload) <= budget.size_bytes]
-    best = max(within, key=lambda encoded: len(encoded.payload), default=None)
-    if best is not None and (budget.clamp or HIGHEST_RATE not in tried):
-        return best
-    if budget.clamp:
-        return min(tried.values(), key=lambda encoded: len(encoded.payload))
-    sizes = [len(encoded.payload) for encoded in tried.values()]
-    raise OutOfReachError(min(sizes), max(sizes))
 
 
 def _rate(fit: Fit) -> int:

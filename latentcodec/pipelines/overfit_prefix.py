@@ -11,7 +11,7 @@ from latentcodec.container.fields import BitField, pack, size_bytes, unpack
 from latentcodec.errors import CorruptError
 from latentcodec.models.overfit.parameters import GROUPS, UNCHANGED, Change
 from latentcodec.models.overfit.presets import PRESETS, Preset
-from latentcodec.pipelines.autoencoders import LARGEST_CHANNELS
+from latentcodec.pipelines.autoencoders import LARGEST_CHANNELS, LARGEST_STRIDE
 
 
 def _change_fields(group: int) -> tuple[BitField, BitField]:
@@ -33,7 +33,6 @@ FOREIGN = (
     BitField("stride", 8, "pixels per position of the latents, as a power of two"),
 )
 MEAN_BITS, SCALE_BITS, SCALE_BIAS = 4, 3, 128
-LARGEST_STRIDE = 64
 
 
 @dataclass(frozen=True)

@@ -62,10 +62,15 @@ def method_of(codec_id: int) -> Method:
     raise UnsupportedError(f"codec {codec_id} is unknown to this version")
 
 
-def fingerprint_of(model: Model) -> int:
-    """Two bytes that name a model in files: the leading ones of the SHA-256 of its weights, or of their hashes."""
+def sha256_of(model: Model) -> str:
+    """SHA-256 of the model's weights file, or of the hashes of its files."""
     hashes = [row(name).sha256 for name in model.weights]
-    return int(hashes[0][:4] if len(hashes) == 1 else _joined(hashes)[:4], 16)
+    return hashes[0] if len(hashes) == 1 else _joined(hashes)
+
+
+def fingerprint_of(model: Model) -> int:
+    """Two bytes that name a model in files: the leading ones of its SHA-256."""
+    return int(sha256_of(model)[:4], 16)
 
 
 def _joined(hashes: list[str]) -> str:
@@ -85,7 +90,11 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None) -
     """Name of the model, or folder of the autoencoder, that a file was written with. Raises WeightsError."""
     known = {fingerprint_of(model): model.name for model in method.models}
     if fingerprint in known:
+        if autoencoder not in (None, known[fingerprint]):
+            raise WeightsError(f"the file was written with {known[fingerprint]}, not with {autoencoder}")
         return known[fingerprint]
+    if autoencoder in known.values():
+        raise WeightsError(f"the file needs autoencoder {fingerprint:04x}, not {autoencoder}")
     if autoencoder is not None and method.name == "overfit":
         have = _foreign_fingerprint(autoencoder)
         if have == fingerprint:
@@ -136,5 +145,7 @@ def _overfit(method: Method, model: str, device: "torch.device") -> Pipeline:
     native = {known.name: known for known in method.models}.get(model)
     reference = store.load(FOREIGN_REFERENCE if native is None else native.weights[-1])
     fingerprint = _foreign_fingerprint(model) if native is None else fingerprint_of(native)
+    if native is None and fingerprint in {fingerprint_of(known) for known in method.models}:
+        raise WeightsError(f"{model} cannot be told from an autoencoder that this program knows")
     arrays = {name: tensor.numpy() for name, tensor in reference.tensors.items()}
     return OverfitPipeline(load_autoencoder(model, device), arrays, native is not None, fingerprint, device)

@@ -80,3 +80,15 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(classical, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name)))
     with pytest.raises(InputError, match="pip install pillow-heif"):
         codec_named("heic")
+
+
+@pytest.mark.parametrize(
+    "name", ["overfit:mini:abc", "stablecodec::7", "overfit:mini:5:6", "overfit:nothing", "overfit::11"]
+)
+def test_names_of_methods_that_make_no_sense(name: str) -> None:
+    with pytest.raises(InputError):
+        codec_named(name)
+
+
+def test_a_method_with_model_and_effort() -> None:
+    assert codec_named("overfit:mini:3").weights == codec_named("overfit").weights != codec_named("stablecodec").weights

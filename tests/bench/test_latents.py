@@ -51,5 +51,5 @@ def test_measured_points(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen = sorted((p for p in points if p.method == method), key=lambda p: p.bpp)
         assert len(chosen) >= 4
         assert chosen[0].mse > 3 * chosen[-1].mse
-    assert bd_rates(points)["scalar", "overfit:1"] < 0
+    assert bd_rates(points)["webp", "overfit:1"] < 0
     assert to_tsv(points).count("\n") == len(points) + 1

@@ -20,8 +20,13 @@ from latentcodec.models.overfit.parameters import (
     code_differences,
     shapes,
 )
-from latentcodec.models.overfit.presets import PRESETS, Layout, preset_named
+from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
 from latentcodec.models.overfit.wavelet import analyse, synthesise
+
+
+def preset_named(name: str) -> Preset:
+    return {preset.name: preset for preset in PRESETS}[name]
+
 
 LAYOUT = Layout(preset_named("lop"), 6)
 SIZES = [(1, 1), (2, 3), (7, 1), (19, 26)]

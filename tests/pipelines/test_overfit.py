@@ -113,7 +113,7 @@ def test_same_seed_same_file(photo: np.ndarray) -> None:
 
 
 def test_out_of_reach(photo: np.ndarray) -> None:
-    with pytest.raises(errors.BudgetError, match="out of reach"):
+    with pytest.raises(errors.BudgetError, match=r"takes \d\d to \d{4,} bytes"):
         api.encode(photo, "14B", method="overfit", settings=FAST)
     with pytest.raises(errors.BudgetError, match="out of reach"):
         api.encode(photo, "100kB", method="overfit", settings=FAST)
@@ -135,6 +135,10 @@ def test_foreign_autoencoder(photo: np.ndarray, folder: Path, tmp_path: Path) ->
     assert api.decode(data, vae=str(folder)).pixels.shape == photo.shape
     with pytest.raises(errors.WeightsError, match="--vae"):
         api.decode(data)
+    with pytest.raises(errors.WeightsError, match="not mini"):
+        api.decode(data, vae="mini")
+    with pytest.raises(errors.WeightsError, match="written with mini"):
+        api.decode(api.encode(photo, "20", method="overfit", settings=FAST), vae=str(folder))
     other = folder_of(tmp_path / "b", seed=2, channels=4)
     with pytest.raises(errors.WeightsError, match="needs autoencoder"):
         api.decode(data, vae=str(other))
@@ -252,3 +256,18 @@ def test_interrupt_keeps_the_best_so_far(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 0
     assert (tmp_path / "o.lcx").stat().st_size <= 3000
+
+
+def test_an_autoencoder_that_takes_pictures_whole_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, path = TinyAutoencoder(4, pooled=True), tmp_path / "pooled"
+    path.mkdir()
+    for part in ("encoder", "decoder"):
+        store.write_tensors(getattr(model, part).state_dict(), path / f"{part}.safetensors")
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    data = api.encode(pixels, "20", method="overfit", vae=str(path), settings=FAST)
+    monkeypatch.setattr(overfit, "WHOLE_PIXELS", 1599)
+    with pytest.raises(errors.LimitError, match="whole"):
+        api.decode(data, vae=str(path))
+    with pytest.raises(errors.InputError, match="whole"):
+        api.encode(pixels, "20", method="overfit", vae=str(path), settings=FAST)

@@ -201,8 +201,13 @@ class Fit:
             if stopped():
                 break
             total, error, bits = self.differentiate()
+            if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
+                report(number + 1, effort.rounds, bits, error)
             if total > TOLERANCE * best.total:  # too many moved at once: back, and with fewer
                 self.symbols, share = list(best.symbols), share / 2
+                best = _Best(float("inf"), self.symbols)  # parameters have moved too: judge again
+                if optimiser is not None:
+                    optimiser.zero_grad()
                 continue
             if total < best.total:
                 best = _Best(total, list(self.symbols))
@@ -212,8 +217,6 @@ class Fit:
                 optimiser.step()
                 optimiser.zero_grad()
             self.choose(share, generator=generator)
-            if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
-                report(number + 1, effort.rounds, bits, error)
         self.function.requires_grad_(requires_grad=False)
         if self.differentiate()[0] > best.total:
             self.symbols = list(best.symbols)

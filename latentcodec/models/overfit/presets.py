@@ -26,11 +26,6 @@ class Preset:
 PRESETS = (Preset("vlop", 4, 2), Preset("lop", 7, 4), Preset("mop", 10, 9), Preset("hop", 12, 11))
 
 
-def preset_named(name: str) -> Preset:
-    """The preset called `name`. Raises KeyError."""
-    return {preset.name: preset for preset in PRESETS}[name]
-
-
 @dataclass(frozen=True)
 class Layout:
     """A preset for latents with a number of channels."""
