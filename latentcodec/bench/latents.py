@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from latentcodec.bench import classical
 from latentcodec.bench.statistics import BD_METHOD
@@ -33,14 +32,18 @@ OCTAVES = tuple(range(0, 100, 6))  # settings of a classical codec, as shares of
 
 @dataclass(frozen=True)
 class Point:
-    """One picture, one way to store its latents, one setting. `mse` is that of the latents."""
+    """One picture, one way to store its latents, one setting.
+
+    `mse` is that of the latents; the times are of the fit, and of the way from payload to latents.
+    """
 
     image: str
     method: str
     setting: float
     bpp: float
     mse: float
-    seconds: float
+    encode_seconds: float = 0.0
+    decode_seconds: float = 0.0
 
 
 def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[float, ...]) -> Iterator[Point]:
@@ -51,19 +54,19 @@ def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[flo
     latents, count = codec.latents(pixels)[0].numpy(), pixels.shape[0] * pixels.shape[1]
     for step in STEPS:
         bits, mse = _scalar(latents, step)
-        yield Point(path.name, "scalar", step, bits / count, mse, 0.0)
+        yield Point(path.name, "scalar", step, bits / count, mse)
     for name in CLASSICAL:
-        yield from (Point(path.name, name, s, b / count, mse, 0.0) for s, b, mse in _as_picture(latents, name))
+        yield from (Point(path.name, name, s, b / count, mse) for s, b, mse in _as_picture(latents, name))
     for effort in efforts:
         for quality in qualities:
             started = time.perf_counter()
             encoded = codec.encode(pixels, Quality(quality), Settings(effort))
-            seconds = time.perf_counter() - started
+            encoded_at = time.perf_counter()
             prefix, parameters, grids = codec.decode_grids(encoded, pixels.shape[:2])
-            with torch.inference_mode():
-                restored = codec.synthesise(prefix, parameters, grids, encoded.rate, pixels.shape[:2])[0].numpy()
+            restored = codec.synthesise(prefix, parameters, grids, encoded.rate, pixels.shape[:2])[0].numpy()
+            times = encoded_at - started, time.perf_counter() - encoded_at
             bpp, mse = 8 * len(encoded.payload) / count, float(np.square(restored - latents).mean())
-            yield Point(path.name, f"overfit:{effort}", quality, bpp, mse, seconds)
+            yield Point(path.name, f"overfit:{effort}", quality, bpp, mse, *times)
 
 
 def _scalar(latents: Latents, step: float) -> tuple[float, float]:

@@ -55,5 +55,6 @@ def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output
     for (anchor, method), rate in bd_rates(points).items():
         click.echo(f"{method} against {anchor}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
     for effort in chosen[0]:
-        seconds = [p.seconds for p in points if p.method == f"overfit:{effort}"]
-        click.echo(f"overfit:{effort}: {sum(seconds) / len(seconds):.1f} s per picture to encode")
+        fits = [p for p in points if p.method == f"overfit:{effort}"]
+        encode, decode = (sum(getattr(p, n) for p in fits) / len(fits) for n in ("encode_seconds", "decode_seconds"))
+        click.echo(f"overfit:{effort}: {encode:.1f} s to encode, {1000 * decode:.0f} ms from payload to latents")

@@ -77,6 +77,20 @@ STAGES = {
             rate_weights=(160.0, 0.05),
             decoder_only=True,
         ),
+        Stage(
+            name="joint",
+            task="stablecodec",
+            start="texture",
+            steps=2450,
+            batch=8,
+            crop=192,
+            learning_rate=3.5e-4,
+            warmup_steps=100,
+            decay=0.8,
+            ema_decay=0.998,
+            loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, latent=0.01, adversarial=0.12),
+            rate_weights=(160.0, 0.05),
+        ),
         *(
             Stage(
                 name=f"overfit-{autoencoder}",

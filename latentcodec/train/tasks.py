@@ -24,6 +24,7 @@ LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
 GAIN_BATCHES = 3
 BALANCE = -0.25
+JUDGE = "discriminator."
 ENCODER_SIDE = ("auxiliary_encoder", "analysis", "entropy", "embedding", "log_gain")
 
 
@@ -95,6 +96,9 @@ class StableCodecTask:
                 raise InputError("the weights to start from do not fit this model")
             if "control.log_weight" in weights:
                 self.control.log_weight.copy_(weights["control.log_weight"])
+            judge = {k.removeprefix(JUDGE): v for k, v in weights.items() if k.startswith(JUDGE)}
+            if self.discriminator is not None and judge:
+                self.discriminator.load_state_dict(judge)
         else:
             self.codec.vae.load_state_dict(weights)
             self._begin(batches)

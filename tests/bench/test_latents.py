@@ -14,7 +14,7 @@ PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 
 
 def curve(method: str, factor: float) -> list[Point]:
-    return [Point("a", method, n, factor * n, math.exp(-n), 0.0) for n in range(1, 7)]
+    return [Point("a", method, n, factor * n, math.exp(-n)) for n in range(1, 7)]
 
 
 def test_bd_rate_of_half_the_bits() -> None:
