@@ -60,4 +60,5 @@ bench: install  ## measure on a folder of pictures: make bench CORPUS=folder
 train-mini: install  ## train the shipped model from nothing: make train-mini DATA=folder
 	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg
 	for stage in vae picture realism texture joint; do $(BIN)/lcodec train $$stage --data $(DATA) || exit 1; done
-	$(BIN)/lcodec train joint --export runs/stablecodec-mini.safetensors
+	$(BIN)/lcodec train texture --export runs/texture.safetensors
+	$(BIN)/lcodec train joint --export runs/stablecodec-mini.safetensors --average-with runs/texture.safetensors

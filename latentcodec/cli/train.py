@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the recipe and stop; with --data, try one step, saving nothing.")
 @click.option("--export", "export_path", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the averaged weights of a stage as they ship, and stop.")  # fmt: skip
+@click.option("--average-with", "former", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="When exporting: average with these weights, from which the stage went on.")  # fmt: skip
+@click.option("--share", type=click.FloatRange(0, 1), default=0.7, show_default=True,
+              help="Of the stage's weights in that average.")  # fmt: skip
 def train_command(
     stage_name: str,
     data: Path | None,
@@ -40,6 +44,8 @@ def train_command(
     config: Path | None,
     dry_run: bool,
     export_path: Path | None,
+    former: Path | None,
+    share: float,
 ) -> None:
     """Train one stage of a model, or go on where it stopped.
 
@@ -63,7 +69,7 @@ def train_command(
     if export_path is not None:
         from latentcodec.train.run import export_stage
 
-        click.echo(f"{export_path}: SHA-256 {export_stage(stage, runs, export_path)}")
+        click.echo(f"{export_path}: SHA-256 {export_stage(stage, runs, export_path, former, share)}")
         return
     if data is None:
         raise InputError("--data names the folder of training photographs")

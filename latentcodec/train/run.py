@@ -104,18 +104,33 @@ def _exported(path: Path, config: Path | None) -> _Origin:
     return _Origin(state, _read_config(config) or codec.config)
 
 
-def export_stage(stage: Stage, runs: Path, path: Path) -> str:
-    """Averaged weights of a stage -> shipped safetensors file; returns its SHA-256."""
+def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = None, share: float = 1.0) -> str:
+    """Averaged weights of a stage -> shipped safetensors file; returns its SHA-256.
+
+    `former`: exported weights from which the stage went on; `share` of the stage's and the rest of these are averaged.
+    """
     state = load_state(runs / stage.name)
     if stage.task == "overfit":
         store.write_tensors(_reference(state.average), path)
     elif stage.task == "stablecodec":
         codec = StableCodec(_parsed(state.config) or StableCodecConfig())
         codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
+        if former is not None:
+            _mix(codec, former, share)
         store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
     else:
         raise InputError(f"stage {stage.name!r} trains no whole codec")
     return store.sha256_of(path)
+
+
+@torch.no_grad()
+def _mix(codec: StableCodec, former: Path, share: float) -> None:
+    """Average weights with those of an exported file; they were the same before the last stage."""
+    origin = _exported(former, None)
+    if origin.config != codec.config or origin.weights is None:
+        raise InputError(f"{former} holds a model of other sizes")
+    for name, value in codec.state_dict().items():
+        value.lerp_(origin.weights[f"codec.{name}"], 1 - share)
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:

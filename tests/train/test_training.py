@@ -21,7 +21,7 @@ from latentcodec.pipelines.base import Settings
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
-from latentcodec.train import objective
+from latentcodec.train import objective, run
 from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
@@ -293,6 +293,20 @@ def test_bits_reach_the_entropy_model_and_the_latents_with_their_own_weights() -
     assert scale.grad is not None
     assert y.grad.flatten(1).tolist() == [[2.0] * 3, [50.0] * 3]
     assert scale.grad.tolist() == [11.0] * 3
+
+
+def test_export_averages_with_former_weights(tmp_path: Path) -> None:
+    """A share of 1 changes nothing; one half lies in the middle."""
+    codecs = [tiny.build(seed, CONFIG) for seed in (1, 2)]
+    former = tmp_path / "former.safetensors"
+    store.write_tensors(export(codecs[0]), former, {"config": CONFIG.to_json()})
+    codec = tiny.build(2, CONFIG)
+    run._mix(codec, former, 1.0)
+    name = "vae.decoder.layers.0.weight"
+    assert torch.equal(codec.state_dict()[name], codecs[1].state_dict()[name])
+    run._mix(codec, former, 0.5)
+    middle = (codecs[0].state_dict()[name] + codecs[1].state_dict()[name]) / 2
+    assert torch.allclose(codec.state_dict()[name], middle, atol=1e-3)
 
 
 def test_reference_of_overfit_is_trained_and_exported(photos: Path, tmp_path: Path) -> None:
