@@ -20,11 +20,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
+from latentcodec.coding.symbols import BitCounter
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL
 from latentcodec.models.blocks.information import gaussian_information
 from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, level_steps, step_size
 from latentcodec.models.overfit.parameters import (
@@ -90,8 +90,8 @@ class Fit:
     """State of a fit of latents [B, C, h, w] at rates [B] in 0..1; grids are lists of [B, bands, C, h', w'].
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
-    cost per unit of a symbol's magnitude; `norms`: squared, of
-    basis functions times their step, in units of the finest step.
+    cost per unit of a symbol's magnitude; `norms`: squared, of basis functions times their
+    step, in units of the finest step.
     """
 
     function: FittedFunction
@@ -240,11 +240,11 @@ class Fit:
             tried = [Change(), *(option for option in options if option is not None)]
             costs = [self._cost(_with(changes, group, option), reference, wanted) for option in tried]
             changes = _with(changes, group, tried[int(np.argmin(costs))])
-        self.function.load(code_differences(_Echo(), changes, reference, wanted))
+        self.function.load(code_differences(BitCounter(), changes, reference, wanted))
         return changes
 
     def _cost(self, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters) -> float:
-        coder = _Bits()
+        coder = BitCounter()
         self.function.load(code_differences(coder, changes, reference, wanted))
         total = self.objective(self.symbols, [s.abs() for s in self.symbols])[0].item()
         return total + RATE_WEIGHT * (coder.bits + CHANGE_BITS * sum(change.sent for change in changes))
@@ -302,24 +302,4 @@ def _change(group: int, shift: int, reference: Parameters, wanted: Parameters) -
     symbols = np.rint(np.concatenate(differences) / (1 << shift)).astype(np.int32)
     if not symbols.any() or int(np.abs(symbols).max()) > LARGEST_SYMBOL:
         return None
-    return Change(best_table(symbols, information())[0], shift)
-
-
-class _Echo:
-    """A coder that gives back what it is given."""
-
-    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
-        assert symbols is not None
-        return symbols
-
-
-class _Bits(_Echo):
-    """And counts bits."""
-
-    def __init__(self) -> None:
-        self.bits = 0.0
-
-    def code(self, tables: npt.NDArray[np.uint8], symbols: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
-        assert symbols is not None
-        self.bits += float(information()[tables, symbols + LARGEST_SYMBOL].sum())
-        return symbols
+    return Change(best_table(symbols), shift)

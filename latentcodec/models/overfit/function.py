@@ -22,7 +22,6 @@ LOG_LARGEST_STEP = 4.0
 LOG_STEP_RANGE = 7.0
 RATE_STEPS = 255
 STEPS_PER_UNIT = 40  # at most, of a basis function whose norm is one, for latents of amplitude one
-INITIAL_POSITION = 0.0
 INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 
 
@@ -218,7 +217,6 @@ def initial(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     values["hidden2"] = random.normal(0, 0.2, values["hidden2"].shape)
     values["out"] = random.normal(0, 0.2, values["out"].shape)
     values["direct"][-1] = INITIAL_SLOPE
-    values["offset"] += INITIAL_POSITION
     values["mixing"] += np.eye(layout.channels)
     values["refine1"] = random.normal(0, 1 / np.sqrt(9 * layout.channels), values["refine1"].shape)
     return {d.name: np.round(values[d.name] * (1 << d.bits)).astype(np.int16) for d in DECLARATIONS}

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS
 from latentcodec.coding.symbols import Coder
-from latentcodec.coding.tables import TABLES
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, REFINEMENT_KERNEL, STEPS, Layout
 
 Parameters = Mapping[str, npt.NDArray[np.int16]]
@@ -104,9 +104,7 @@ def code_differences(
     return known
 
 
-def best_table(symbols: npt.NDArray[np.int32], counted: npt.NDArray[np.float64]) -> tuple[int, float]:
-    """Table that codes these symbols in the fewest bits, and the bits. `counted`: information [TABLES, 2 * n + 1]."""
-    columns = symbols + counted.shape[1] // 2
-    totals = [float(counted[table, columns].sum()) for table in range(TABLES)]
-    best = int(np.argmin(totals[4:])) + 4
-    return best, totals[best]
+def best_table(symbols: npt.NDArray[np.int32]) -> int:
+    """The coded table that takes the fewest bits for these symbols."""
+    bits = information()[FIRST_CODED_TABLE:, symbols + LARGEST_SYMBOL].sum(axis=1)
+    return FIRST_CODED_TABLE + int(np.argmin(bits))

@@ -39,10 +39,18 @@ def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str
     kept = ("hidden1", "hidden2", "step_bias", "level_bias", "band_bias", "hidden2_bias", "out", "direct")
     values = {name: np.zeros(shape, np.int16) for name, shape in shapes(layout).items()}
     values |= {name: parameters[name] for name in kept}
-    values["offset"][:] = np.rint(parameters["offset"].astype(np.float64).mean(axis=2))[:, :, None]
+    values["offset"][:] = _rounded_mean(parameters["offset"])[:, :, None]
     values["mixing"][:] = np.eye(layout.channels) * (1 << WEIGHT_BITS)
     middle = REFINEMENT_KERNEL // 2
     for unit in range(layout.preset.synthesis_width):
         sign = -1 if unit // layout.channels % 2 else 1
         values["refine1"][unit, unit % layout.channels, middle, middle] = sign * (1 << WEIGHT_BITS)
     return values
+
+
+def _rounded_mean(x: Integers16) -> Integers16:
+    """Mean over the last dimension, to the nearest integer, halves to even; in integers, since it selects tables."""
+    count = x.shape[-1]
+    below, rest = np.divmod(x.astype(np.int64).sum(axis=-1), count)
+    up = (2 * rest > count) | ((2 * rest == count) & (below % 2 == 1))
+    return (below + up).astype(np.int16)
