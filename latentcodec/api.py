@@ -77,20 +77,33 @@ def encode(
     ).data
 
 
-def decode(data: bytes, *, device: str = "auto", limits: Limits = DEFAULT_LIMITS, vae: str | None = None) -> Picture:
+def decode(
+    data: bytes,
+    *,
+    device: str = "auto",
+    limits: Limits = DEFAULT_LIMITS,
+    vae: str | None = None,
+    fidelity: float = 0.0,
+) -> Picture:
     """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError.
 
     `vae`: folder of the autoencoder, if the file was written with one that this program does not know by name.
+    `fidelity` 0..1, for method "sodec": 0 is the realistic picture, 1 the faithful preview, which takes a fraction of
+    the time; between, they are blended. Raises InputError for other methods.
     """
+    if not 0 <= fidelity <= 1:
+        raise InputError(f"fidelity is a number from 0 to 1, not {fidelity}")
     parsed = inspect(data, limits=limits)
     method = method_of(parsed.codec)
+    if fidelity and not method.preview:
+        raise InputError(f"files of method {method.name} hold no preview; those of sodec do")
     model = model_of(method, parsed.weights, vae)
     size = parsed.width, parsed.height
     alpha = parsed.chunk(Tag.ALPHA)
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     picture = Picture(
-        pixels=pipeline(method, model, device).decode(encoded, size),
+        pixels=pipeline(method, model, device).decode(encoded, size, fidelity),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

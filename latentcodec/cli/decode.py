@@ -16,6 +16,10 @@ from latentcodec.errors import InputError
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--vae", default=None, metavar="FOLDER",
               help="Folder of the autoencoder, for files of method overfit that need one.")  # fmt: skip
+@click.option("--preview", is_flag=True,
+              help="Write the faithful preview of a sodec file, in a fraction of the time; --fidelity 1.")  # fmt: skip
+@click.option("--fidelity", type=click.FloatRange(0, 1), default=None,
+              help="Of a sodec file: from realistic (0, default) to faithful (1, the preview).")  # fmt: skip
 @click.option(
     "--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger pictures."
 )
@@ -30,6 +34,8 @@ def decode_command(
     suffix: str,
     device: str,
     vae: str | None,
+    preview: bool,
+    fidelity: float | None,
     max_pixels: int,
     no_clobber: bool,
     verbose: bool,
@@ -41,10 +47,14 @@ def decode_command(
     lcodec decode photo.lcx                      photo.png
     lcodec decode photo.lcx -o photo.jpg
     lcodec decode *.lcx -o out/ --format webp
+    lcodec decode photo.lcx --preview            of a sodec file
     lcodec decode - < photo.lcx > photo.png
     """
     from latentcodec.image import check_suffix
 
+    if preview and fidelity is not None:
+        raise InputError("--preview is --fidelity 1: give one of them")
+    blend = 1.0 if preview else fidelity or 0.0
     default_suffix = "." + suffix.lstrip(".")
     jobs = plan(inputs, output, default_suffix)
     for job in jobs:
@@ -60,7 +70,7 @@ def decode_command(
 
         data = read_input(job.source)
         started = time.perf_counter()
-        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae)
+        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae, fidelity=blend)
         seconds = time.perf_counter() - started
         kind = _suffix(job, default_suffix)
         if not quiet:

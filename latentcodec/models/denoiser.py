@@ -8,6 +8,7 @@ import math
 
 from torch import Tensor, nn
 
+from latentcodec.models.blocks.attention import LocalCrossAttention
 from latentcodec.models.blocks.convs import Down, ResBlock, Up, conv, narrow
 from latentcodec.models.blocks.noise import noise_input
 
@@ -20,10 +21,18 @@ def one_step_x0(noisy: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
 class MiniUNet(nn.Module):
     """Features F [B, w8, h, w] and rate embedding [B, E] -> predicted noise [B, C, h, w]; three scales, skip sums.
 
-    noise_planes: of known noise at its first and last block, from which it paints texture.
+    noise_planes: of known noise at its first and last block, from which it paints texture. attention: channels, heads
+    and reach of guidance tokens [B, T, h/4, w/4], to which its middle layers attend; None: it takes no tokens.
     """
 
-    def __init__(self, widths: tuple[int, int, int], latent_channels: int, embedding: int, noise_planes: int = 0):
+    def __init__(
+        self,
+        widths: tuple[int, int, int],
+        latent_channels: int,
+        embedding: int,
+        noise_planes: int = 0,
+        attention: tuple[int, int, int] | None = None,
+    ):
         super().__init__()
         w8, w16, w32 = widths
         self.in8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=1, stride=8))
@@ -37,11 +46,18 @@ class MiniUNet(nn.Module):
         self.up8 = Up(w16, w8)
         self.out8 = ResBlock(w8, embedding, noise=noise_input(noise_planes, w8, seed=2, stride=8))
         self.head = conv(w8, latent_channels, gain=0.1)
+        self.attend16 = LocalCrossAttention(w16, *attention, scale=2) if attention else None
+        self.attend32 = LocalCrossAttention(w32, *attention) if attention else None
 
-    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, features: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
         x8 = self.in8(features, embedding)
         x16 = self.in16(self.down16(x8), embedding)
-        x32 = self.mid2(self.mid1(self.down32(x16), embedding), embedding)
-        x16 = self.out16(x16 + self.up16(x32), embedding)
+        x32 = self.mid1(self.down32(x16), embedding)
+        if self.attend32 is not None:
+            x32 = self.attend32(x32, tokens)
+        x16 = x16 + self.up16(self.mid2(x32, embedding))
+        if self.attend16 is not None:
+            x16 = self.attend16(x16, tokens)
+        x16 = self.out16(x16, embedding)
         x8 = self.out8(x8 + self.up8(x16), embedding)
         return self.head(x8)

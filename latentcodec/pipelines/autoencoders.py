@@ -16,6 +16,7 @@ from torch import Tensor
 
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.autoencoder import STRIDE, MiniVAE
+from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.tiny_autoencoder import STRIDE as TINY_STRIDE
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
@@ -87,8 +88,8 @@ def _mini(device: torch.device) -> Autoencoder:
     weights = store.load("stablecodec-mini")
     config = StableCodecConfig.from_json(weights.metadata.get("config", "")).autoencoder
     model = MiniVAE(config)
-    tensors = {k.removeprefix(MINI_PREFIX): v for k, v in weights.tensors.items() if k.startswith(MINI_PREFIX)}
-    model.load_state_dict({name: value.float() for name, value in tensors.items()})
+    tensors = float_tensors(weights.tensors)
+    model.load_state_dict({k.removeprefix(MINI_PREFIX): v for k, v in tensors.items() if k.startswith(MINI_PREFIX)})
     model = _ready(model, device)
     return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE, local=True)
 

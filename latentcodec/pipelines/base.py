@@ -61,8 +61,11 @@ class Pipeline(Protocol):
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings) -> Encoded:
         """Pixels -> payload. Raises OutOfReachError if no rate meets the budget and it is not to be clamped."""
 
-    def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
-        """Payload -> pixels of `size` (width, height). Raises CorruptError if the symbols' digest does not match."""
+    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+        """Payload -> pixels of `size` (width, height). Raises CorruptError if the symbols' digest does not match.
+
+        `fidelity` 0..1: from the realistic picture to the faithful one, where the method knows the difference.
+        """
 
 
 class OutOfReachError(Exception):

@@ -71,7 +71,7 @@ class OverfitPipeline:
         return encoded
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, size: tuple[int, int]) -> Pixels:
+    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         self._check_size(width * height, LimitError)

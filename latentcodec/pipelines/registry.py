@@ -24,11 +24,15 @@ class Model:
 
 @dataclass(frozen=True)
 class Method:
-    """A coding method as users name it, and its models: the first one writes new files, all of them are read."""
+    """A coding method as users name it, and its models: the first one writes new files, all of them are read.
+
+    preview: whether its files hold a faithful picture beside the realistic one.
+    """
 
     name: str
     codec_id: int
     models: tuple[Model, ...]
+    preview: bool = False
 
 
 METHODS = (
@@ -41,6 +45,7 @@ METHODS = (
             Model("taef2", ("taef2-encoder", "taef2-decoder", "overfit-taef2")),
         ),
     ),
+    Method("sodec", 3, (Model("sodec-mini", ("sodec-mini",)),), preview=True),
 )
 DEFAULT_METHOD = "stablecodec"
 FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder that no row names are relative to
@@ -133,6 +138,10 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     resolved = resolve_device(device)
     if method.name == "overfit":
         return _overfit(method, model, resolved)
+    if method.name == "sodec":
+        from latentcodec.pipelines.sodec import SodecPipeline
+
+        return SodecPipeline(store.load(model), resolved)
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
     return StableCodecPipeline(store.load(model), resolved)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from latentcodec.coding.symbols import TableIndex
 from latentcodec.coding.tables import LARGEST_SYMBOL, information
-from latentcodec.models.stablecodec.integer_entropy import Floats, Quantiser
+from latentcodec.models.blocks.integers import Floats, Quantiser
 
 
 def rate_distortion_rounding(weight: float) -> Quantiser:

@@ -7,8 +7,8 @@ than the margin, but what lies there hardly matters: docs/results.md has the dif
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LARGEST_SIDE = 64  # of what is decoded at once, margins included; positions of y
-MARGIN = 8
+LARGEST_SIDE = 32  # of what is decoded at once, margins included; positions of z, which are 64 pixels wide
+MARGIN = 4
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from latentcodec.errors import InputError
 from latentcodec.models.blocks.convs import conv
+from latentcodec.train.objective import Distortion
+from latentcodec.train.stages import LossWeights
 
 WIDTH = 64
 SLOPE = 0.2
@@ -39,6 +42,15 @@ class FeatureDiscriminator(nn.Module):
         fake, real = self([f.detach() for f in output]), self([f.detach() for f in target])
         losses = [F.relu(1 + f).mean() + F.relu(1 - r).mean() for f, r in zip(fake, real, strict=True)]
         return torch.stack(losses).mean()
+
+
+def discriminator_for(loss: LossWeights, distortion: Distortion) -> FeatureDiscriminator | None:
+    """The discriminator of a stage with an adversarial term. Raises InputError if it would have nothing to see."""
+    if not loss.adversarial:
+        return None
+    if distortion.vgg is None:
+        raise InputError("a stage with an adversarial term needs the VGG term: the discriminator sees its features")
+    return FeatureDiscriminator(distortion.vgg.network.channels)
 
 
 def _head(channels: int) -> nn.Sequential:

@@ -18,12 +18,15 @@ from torch.nn import functional as F
 from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE
 from latentcodec.models.autoencoder import PIXEL_GAIN, STRIDE, MiniVAE
 from latentcodec.models.blocks.rate import RATE_KNOTS, RateKnots
+from latentcodec.models.sodec.config import Y_STRIDE
+from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.models.stablecodec.transforms import BLOCK
 
 PROBE = 0.1
 GAIN_SHIFTS = (-3.0, 3.0)  # of the logarithm
 BISECTIONS = 12
+CALIBRATION_SPLIT = 8
 MAD_TO_STD = 0.8  # symbols are closer to Laplacian than to Gaussian: a smaller scale fits most of them
 
 
@@ -54,12 +57,30 @@ def initialise(codec: StableCodec, latents: Tensor) -> None:
 
 
 @torch.no_grad()
-def fit_gains(codec: StableCodec, pixels: Tensor, bpp_of: Callable[[Tensor], Tensor]) -> None:
+def initialise_sodec(codec: Sodec, crops: Tensor) -> None:
+    """Set shortcuts and table offsets from training crops [N, 3, H, W] in 0..1.
+
+    x_t starts as the linear estimate of the latents from y, in the least squares sense.
+    """
+    blocks = F.pixel_unshuffle((crops - 0.5) * PIXEL_GAIN, Y_STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
+    variances, vectors = torch.linalg.eigh(torch.cov(blocks.T))
+    channels = codec.config.y_channels
+    basis = vectors.flip(1)[:, :channels]
+    _set(codec.analysis.shortcut, basis.T)
+    _set(codec.preview_decoder.shortcut, basis)
+    _set_offsets(codec.entropy.offset, codec.log_gain, variances.flip(0)[:channels].clamp_min(1e-6).sqrt())
+    latents = torch.cat([codec.vae.encode(batch) for batch in torch.split(crops, CALIBRATION_SPLIT)])
+    targets = F.pixel_unshuffle(latents, 2).permute(0, 2, 3, 1).flatten(0, 2) * math.sqrt(codec.config.alpha_bar)
+    _set(codec.transform.shortcut, torch.linalg.lstsq(blocks @ basis, targets).solution.T)
+
+
+@torch.no_grad()
+def fit_gains(codec: StableCodec | Sodec, pixels: Tensor, bpp_of: Callable[[Tensor], Tensor]) -> None:
     """Move gains and table offsets of every knot until training crops [N, 3, H, W] cost `bpp_of(rate)` bits per pixel.
 
     Started far from it, lambda would have to overshoot to get there, and the transforms would pay for that.
     """
-    latents, features = codec.prepare(pixels)
+    prepared = codec.prepare(pixels)
     area = pixels.shape[2] * pixels.shape[3]
     for knot in range(RATE_KNOTS):
         rate = torch.full((len(pixels),), knot / (RATE_KNOTS - 1), device=pixels.device)
@@ -69,11 +90,11 @@ def fit_gains(codec: StableCodec, pixels: Tensor, bpp_of: Callable[[Tensor], Ten
             middle = (low + high) / 2
             _shift(codec, knot, middle - moved)
             moved = middle
-            bits = codec.entropy(codec.analyse(latents, features, rate), rate)[1]
+            bits = codec.entropy(codec.analyse(*prepared, rate), rate)[-1]
             low, high = (low, middle) if bits.mean() / area > bpp_of(rate)[0] else (middle, high)
 
 
-def _shift(codec: StableCodec, knot: int, log_gain: float) -> None:
+def _shift(codec: StableCodec | Sodec, knot: int, log_gain: float) -> None:
     """Change the gain of one knot, and the table positions with it."""
     codec.log_gain.scaled[knot] += log_gain / codec.log_gain.speed
     codec.entropy.offset.scaled[knot] += log_gain / LOG_SCALE_STEP / codec.entropy.offset.speed

@@ -7,6 +7,7 @@ losses.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,9 @@ from latentcodec.models.blocks.rate import RATE_KNOTS
 from latentcodec.train.stages import Stage
 
 SPEED = 0.01
+# Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the highest ones
+# those of the synthesis. This power of lambda gives every rate about the same say (docs/training.md).
+BALANCE = -0.25
 LOG_WEIGHT_RANGE = (math.log(0.01), math.log(1000.0))
 
 
@@ -56,3 +60,22 @@ class RateControl(nn.Module):
         """[B, RATE_KNOTS]: weights of linear interpolation between knots."""
         knots = torch.arange(RATE_KNOTS, device=rate.device)
         return (1 - (rate[:, None] * (RATE_KNOTS - 1) - knots).abs()).clamp_min(0)
+
+
+class _ScaleGradient(torch.autograd.Function):
+    """Identity whose gradient is multiplied by a factor per picture."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, factor: Tensor) -> Tensor:
+        context.save_for_backward(factor)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        return gradients[0] * context.saved_tensors[0][:, None, None, None], None
+
+
+def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
+    """Picture by picture, the gradient of x [B, C, h, w] times `factor` [B]."""
+    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
+    return result

@@ -11,8 +11,11 @@ from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import PRESETS, Layout
 from latentcodec.models.overfit.reference import merge
+from latentcodec.models.sodec import export as sodec_export
+from latentcodec.models.sodec.config import SodecConfig
+from latentcodec.models.sodec.model import Sodec
+from latentcodec.models.stablecodec import export as stablecodec_export
 from latentcodec.models.stablecodec.config import StableCodecConfig
-from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import CropSampler, list_images, prefetch
 from latentcodec.train.loop import State, Trainer, load_state
@@ -61,47 +64,57 @@ def try_stage(
     return {"parameters": parameters, "loss": loss.item()} | figures
 
 
+Config = StableCodecConfig | SodecConfig
+
+
 @dataclass(frozen=True)
 class _Origin:
     """What a run begins with: weights, or none, and the sizes of the model; None: the default ones."""
 
     weights: dict[str, Tensor] | None
-    config: StableCodecConfig | None
+    config: Config | None
 
 
 def _origin(stage: Stage, runs: Path, start: Path | None, config: Path | None) -> _Origin:
     """Raises InputError or WeightsError for what is missing or does not fit."""
     resumed = runs / stage.name / "state.pt"
     if resumed.exists():
-        return _Origin(None, _parsed(State.load(resumed).config))
+        return _Origin(None, _parsed(stage, State.load(resumed).config))
     if start is not None:
-        return _exported(start, config)
+        return _exported(stage, start, config)
     if stage.start is None:
-        return _Origin(None, _read_config(config))
+        return _Origin(None, _read_config(stage, config))
     state = load_state(runs / stage.start)
-    return _Origin(state.average, _read_config(config) or _parsed(state.config))
+    return _Origin(state.average, _read_config(stage, config) or _parsed(stage, state.config))
 
 
-def _parsed(text: str) -> StableCodecConfig | None:
-    return StableCodecConfig.from_json(text) if text else None
+def _parsed(stage: Stage, text: str) -> Config | None:
+    kind = SodecConfig if stage.task == "sodec" else StableCodecConfig
+    return kind.from_json(text) if text else None
 
 
-def _read_config(path: Path | None) -> StableCodecConfig | None:
+def _read_config(stage: Stage, path: Path | None) -> Config | None:
     if path is None:
         return None
     try:
-        return StableCodecConfig.from_json(path.read_text())
+        return _parsed(stage, path.read_text() or "{}")
     except WeightsError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def _exported(path: Path, config: Path | None) -> _Origin:
-    """Shipped weights as training state of a stablecodec stage."""
+def _exported(stage: Stage, path: Path, config: Path | None) -> _Origin:
+    """Shipped weights as training state of a stage of the same method."""
     weights = store.read_weights(path)
-    codec = StableCodec(StableCodecConfig.from_json(weights.metadata.get("config", "")))
-    restore(weights.tensors, codec)
+    text = weights.metadata.get("config", "")
+    codec: StableCodec | Sodec
+    if stage.task == "sodec":
+        codec = Sodec(SodecConfig.from_json(text))
+        sodec_export.restore(weights.tensors, codec)
+    else:
+        codec = StableCodec(StableCodecConfig.from_json(text))
+        stablecodec_export.restore(weights.tensors, codec)
     state = {f"codec.{name}": value for name, value in codec.state_dict().items()}
-    return _Origin(state, _read_config(config) or codec.config)
+    return _Origin(state, _read_config(stage, config) or codec.config)
 
 
 def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = None, share: float = 1.0) -> str:
@@ -112,21 +125,23 @@ def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = Non
     state = load_state(runs / stage.name)
     if stage.task == "overfit":
         store.write_tensors(_reference(state.average), path)
-    elif stage.task == "stablecodec":
-        codec = StableCodec(_parsed(state.config) or StableCodecConfig())
+    elif stage.task in ("stablecodec", "sodec"):
+        config = _parsed(stage, state.config)
+        codec = Sodec(config) if isinstance(config, SodecConfig) else StableCodec(config or StableCodecConfig())
         codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
         if former is not None:
-            _mix(codec, former, share)
-        store.write_tensors(export(codec), path, {"config": codec.config.to_json()})
+            _mix(stage, codec, former, share)
+        module = sodec_export if isinstance(codec, Sodec) else stablecodec_export
+        store.write_tensors(module.export(codec), path, {"config": codec.config.to_json()})
     else:
         raise InputError(f"stage {stage.name!r} trains no whole codec")
     return store.sha256_of(path)
 
 
 @torch.no_grad()
-def _mix(codec: StableCodec, former: Path, share: float) -> None:
+def _mix(stage: Stage, codec: StableCodec | Sodec, former: Path, share: float) -> None:
     """Average weights with those of an exported file; they were the same before the last stage."""
-    origin = _exported(former, None)
+    origin = _exported(stage, former, None)
     if origin.config != codec.config or origin.weights is None:
         raise InputError(f"{former} holds a model of other sizes")
     for name, value in codec.state_dict().items():

@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+ALL = "all"
+DECODER = "decoder"  # what turns y^ into pixels; what is in a file stays as it is
+CODEC = "codec"  # of SODEC: what writes a file, and the preview
+DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -14,6 +19,7 @@ class LossWeights:
     texture: float = 0.0  # statistics of the same features, so it needs `vgg`
     latent: float = 0.0  # MSE to the autoencoder's latents
     adversarial: float = 0.0
+    align: float = 0.0  # MSE of the preview, for task `sodec`
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,9 @@ class Stage:
     gradient_clip: float = 1.0
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
     autoencoder: str = "mini"  # whose latents the stage is about, for task `overfit`
-    decoder_only: bool = False  # train what turns y^ into pixels; what is in a file stays as it is
+    part: str = ALL  # of the model, that is trained
+    # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
+    annealing: tuple[float, float] = (1.0, 1.0)
 
 
 STAGES = {
@@ -75,7 +83,7 @@ STAGES = {
             decay=0.8,
             loss=LossWeights(l1=0.5, mse=7.0, lpips_alex=0.9, vgg=0.6, texture=0.8, latent=0.01, adversarial=0.12),
             rate_weights=(160.0, 0.05),
-            decoder_only=True,
+            part=DECODER,
         ),
         Stage(
             name="joint",
@@ -90,6 +98,50 @@ STAGES = {
             ema_decay=0.998,
             loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, latent=0.01, adversarial=0.12),
             rate_weights=(160.0, 0.05),
+        ),
+        Stage(
+            name="sodec-codec",
+            task="sodec",
+            start=None,
+            steps=900,
+            batch=8,
+            crop=192,
+            learning_rate=7e-4,
+            loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.3),
+            warmup_steps=100,
+            decay=0.5,
+            ema_decay=0.99,
+            rate_weights=(60.0, 0.06),
+            part=CODEC,
+            annealing=(3.0, 3.0),
+        ),
+        Stage(
+            name="sodec-diffusion",
+            task="sodec",
+            start="sodec-codec",
+            steps=700,
+            batch=8,
+            crop=192,
+            learning_rate=5e-4,
+            loss=LossWeights(l1=1.0, mse=15.0, lpips_alex=0.8, vgg=0.4, latent=0.02, align=15.0),
+            warmup_steps=100,
+            decay=0.5,
+            ema_decay=0.99,
+            part=DIFFUSION,
+        ),
+        Stage(
+            name="sodec",
+            task="sodec",
+            start="sodec-diffusion",
+            steps=2000,
+            batch=8,
+            crop=192,
+            learning_rate=4e-4,
+            loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, adversarial=0.12, align=5.0),
+            warmup_steps=100,
+            decay=0.7,
+            ema_decay=0.995,
+            annealing=(3.0, 1.0),
         ),
         *(
             Stage(

@@ -10,20 +10,20 @@ from latentcodec.errors import InputError
 from latentcodec.models.autoencoder import MiniVAE
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.train.adversary import FeatureDiscriminator
+from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
 from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
 from latentcodec.train.overfit import OverfitTask
-from latentcodec.train.rate import RateControl, target_bpp
-from latentcodec.train.stages import Stage
+from latentcodec.train.rate import BALANCE, RateControl, scale_gradient, target_bpp
+from latentcodec.train.sodec import SodecTask
+from latentcodec.train.stages import DECODER, Stage
 
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
 CALIBRATION_BATCHES = 32
 GAIN_BATCHES = 3
-BALANCE = -0.25
 JUDGE = "discriminator."
 ENCODER_SIDE = ("auxiliary_encoder", "analysis", "entropy", "embedding", "log_gain")
 
@@ -72,17 +72,12 @@ class StableCodecTask:
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
         self.codec.vae.encoder.requires_grad_(False)
-        if stage.decoder_only:
+        if stage.part == DECODER:
             for name in ENCODER_SIDE:
                 getattr(self.codec, name).requires_grad_(False)
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.discriminator = None
-        if stage.loss.adversarial:
-            if self.distortion.vgg is None:
-                raise InputError(
-                    "a stage with an adversarial term needs the VGG term: the discriminator sees its features"
-                )
-            self.discriminator = FeatureDiscriminator(self.distortion.vgg.network.channels)
+        self.discriminator = discriminator_for(stage.loss, self.distortion)
+        if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
 
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
@@ -119,7 +114,7 @@ class StableCodecTask:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
         with autocast(self.device):
-            with torch.set_grad_enabled(not self.stage.decoder_only):
+            with torch.set_grad_enabled(self.stage.part != DECODER):
                 latents, decoded, bpp = self._code(pixels, rate)
             restored = self.codec.synthesise_latents(decoded, rate)
             error = latent_mse(restored, latents)
@@ -133,10 +128,8 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
-        # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the
-        # highest ones those of the synthesis. This power gives every rate about the same say (docs/training.md).
         loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
-        if not self.stage.decoder_only:
+        if self.stage.part != DECODER:
             figures |= self.control.update(rate, bpp.detach(), self._target(rate))
             loss = loss + (bpp / self._target(rate)).mean()
         return loss, figures
@@ -149,30 +142,14 @@ class StableCodecTask:
         # lambda as the transforms are, it would hardly learn the high ones.
         scale = self.control.weight(rate) ** (1 + BALANCE) * self._target(rate)
         with torch.autocast(self.device.type, enabled=False):
-            coded, bits = self.codec.entropy(_scale_gradient(y.float(), scale), rate)
+            coded, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
         return latents, y + (coded - y).detach(), bits / (pixels.shape[2] * pixels.shape[3])
 
 
-class _ScaleGradient(torch.autograd.Function):
-    """Identity whose gradient is multiplied by a factor per picture."""
-
-    @staticmethod
-    def forward(context: Any, x: Tensor, factor: Tensor) -> Tensor:
-        context.save_for_backward(factor)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Any) -> Any:
-        return gradients[0] * context.saved_tensors[0][:, None, None, None], None
-
-
-def _scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
-    result: Tensor = _ScaleGradient.apply(x, factor)  # type: ignore[no-untyped-call]
-    return result
-
-
-TASKS: dict[str, Callable[[Stage, torch.device, StableCodecConfig | None], Task]] = {
+# By name; the third argument is the configuration of the task's model, or None for the default sizes.
+TASKS: dict[str, Callable[[Stage, torch.device, Any], Task]] = {
     "vae": VaeTask,
     "stablecodec": StableCodecTask,
+    "sodec": SodecTask,
     "overfit": OverfitTask,
 }

@@ -182,8 +182,8 @@ def shuffle(x):
 QUARTERS = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1], [1, 0, 3, 2]]
 
 
-class StableCodecLatents:
-    """Payload -> z and y^, with tensors as nested lists under their names without `integer.`."""
+class IntegerLayers:
+    """entropy.md: Integer networks, with tensors as nested lists under their names without `integer.`."""
 
     def __init__(self, tensors: dict, q: int):
         self.tensors, self.q = tensors, q
@@ -211,15 +211,23 @@ class StableCodecLatents:
             [[limit(round_shift(v * scale[c], 12) + shift[c]) for v in row] for row in x[c]] for c in range(len(scale))
         ]
 
-    def decode(self, decoder: Decoder, z_height: int, z_width: int):
-        """Order of coding."""
+    def decode_z(self, decoder: Decoder, z_height: int, z_width: int):
+        """z."""
         positions = [table(p, 8) for p in at_rate(self.tensors["prior"], self.q)]
         count = z_height * z_width
         flat = decoder.group([t for t in positions for _ in range(count)])
-        z = [
+        return [
             [flat[c * count + r * z_width : c * count + (r + 1) * z_width] for r in range(z_height)]
             for c in range(len(positions))
         ]
+
+
+class StableCodecLatents(IntegerLayers):
+    """Payload -> z and y^."""
+
+    def decode(self, decoder: Decoder, z_height: int, z_width: int):
+        """Order of coding."""
+        z = self.decode_z(decoder, z_height, z_width)
         a = relu(self.modulate("hyper", rescale(self.sums("hyper.conv1", each(lambda v: v << 8, z)))))
         base = shuffle(rescale(self.sums("hyper.conv3", relu(rescale(self.sums("hyper.conv2", a))))))
         channels = len(self.tensors["step0.out.weight"]) // 2
@@ -247,6 +255,30 @@ class StableCodecLatents:
         symbols = decoder.group([table(out[m + c][r][j] + (offset[c] << 12), 20) for c, r, j in places])
         for (c, r, j), symbol in zip(places, symbols, strict=True):
             y[c][r][j] = 16 * symbol + clamp(round_shift(out[c][r][j], 16), -16384, 16384)
+
+
+# --- sodec.md -------------------------------------------------------------------------------------------------------
+
+
+class SodecLatents(IntegerLayers):
+    """Payload -> z and y^."""
+
+    def decode(self, decoder: Decoder, z_height: int, z_width: int):
+        """Order of coding, Integer network."""
+        z = self.decode_z(decoder, z_height, z_width)
+
+        def net(name, x):
+            return self.sums(f"probability.{name}", x)
+
+        a = relu(self.modulate("probability", rescale(net("conv1", each(lambda v: v << 8, z)))))
+        b = relu(shuffle(rescale(net("conv3", relu(rescale(net("conv2", a)))))))
+        c = relu(shuffle(rescale(net("conv5", relu(rescale(net("conv4", b)))))))
+        o = net("out", c)
+        m, offset = len(o) // 2, at_rate(self.tensors["offset"], self.q)
+        mean = each(lambda v: clamp(round_shift(v, 16), -16384, 16384), o[:m])
+        index = [[[table(v + (offset[n] << 12), 20) for v in row] for row in o[m + n]] for n in range(m)]
+        symbols = iter(decoder.group([t for channel in index for row in channel for t in row]))
+        return z, each(lambda v: 16 * next(symbols) + v, mean)
 
 
 def digest(*grids) -> int:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from latentcodec.coding.symbols import SymbolDecoder
 from latentcodec.container.file import LcodecFile
+from latentcodec.models.blocks.shipping import INTEGER_PREFIX
 from latentcodec.models.stablecodec.config import Z_STRIDE, StableCodecConfig
-from latentcodec.models.stablecodec.export import INTEGER_PREFIX
 from latentcodec.models.stablecodec.integer_entropy import IntegerEntropy
 from latentcodec.weights import store
 

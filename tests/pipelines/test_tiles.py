@@ -1,12 +1,14 @@
 """Tiles cover a grid once and agree with decoding it whole."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from latentcodec.pipelines import tiles as tiling
 from latentcodec.pipelines.tiles import LARGEST_SIDE, MARGIN, tiles
 from latentcodec.rate import Quality
-from tests import tiny
+from tests import tiny, tiny_sodec
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (65, 3), (200, 130), (48, 512)])
@@ -24,12 +26,13 @@ def test_tiles_cover_a_grid_once_with_margins(size: tuple[int, int]) -> None:
     assert (covered == 1).all()
 
 
-def test_a_picture_in_tiles_is_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = tiny.load()
+@pytest.mark.parametrize("load", [tiny.load, tiny_sodec.load])
+def test_a_picture_in_tiles_is_the_same_picture(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = load()
     pixels = np.random.default_rng(0).integers(0, 256, (700, 1100, 3)).astype(np.uint8)
     encoded = pipeline.encode(pixels, Quality(60))
     whole = pipeline.decode(encoded, (1100, 700))
-    monkeypatch.setattr(tiling, "LARGEST_SIDE", 22)
-    assert len(list(tiles(22, 36))) > 1
+    monkeypatch.setattr(tiling, "LARGEST_SIDE", 11)
+    assert len(list(tiles(11, 18))) > 1
     difference = pipeline.decode(encoded, (1100, 700)).astype(int) - whole
     assert np.abs(difference).max() <= 2

@@ -26,10 +26,10 @@ from latentcodec.train.adversary import FeatureDiscriminator
 from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
-from latentcodec.train.rate import RateControl, target_bpp
+from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
 from latentcodec.train.run import export_stage, train_stage
-from latentcodec.train.stages import STAGES, LossWeights, Stage
-from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask, _scale_gradient
+from latentcodec.train.stages import DECODER, STAGES, LossWeights, Stage
+from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask
 from latentcodec.weights import store
 from tests import tiny
 
@@ -112,7 +112,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(
 def test_a_decoder_is_trained_alone(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
     monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
-    stage = dataclasses.replace(PICTURE, steps=2, decoder_only=True)
+    stage = dataclasses.replace(PICTURE, steps=2, part=DECODER)
     task = StableCodecTask(stage, CPU, CONFIG)
     trainer = Trainer(stage, task, tmp_path, CPU)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
@@ -287,7 +287,7 @@ def test_signals_mean_what_they_meant_after_a_run(tmp_path: Path) -> None:
 def test_bits_reach_the_entropy_model_and_the_latents_with_their_own_weights() -> None:
     y = torch.ones(2, 3, 1, 1, requires_grad=True)
     scale = torch.ones(3, requires_grad=True)
-    bits = (_scale_gradient(y, torch.tensor([2.0, 5.0])) * scale[:, None, None]).sum((1, 2, 3))
+    bits = (scale_gradient(y, torch.tensor([2.0, 5.0])) * scale[:, None, None]).sum((1, 2, 3))
     (torch.tensor([1.0, 10.0]) * bits).sum().backward()
     assert y.grad is not None
     assert scale.grad is not None
@@ -301,10 +301,10 @@ def test_export_averages_with_former_weights(tmp_path: Path) -> None:
     former = tmp_path / "former.safetensors"
     store.write_tensors(export(codecs[0]), former, {"config": CONFIG.to_json()})
     codec = tiny.build(2, CONFIG)
-    run._mix(codec, former, 1.0)
+    run._mix(PICTURE, codec, former, 1.0)
     name = "vae.decoder.layers.0.weight"
     assert torch.equal(codec.state_dict()[name], codecs[1].state_dict()[name])
-    run._mix(codec, former, 0.5)
+    run._mix(PICTURE, codec, former, 0.5)
     middle = (codecs[0].state_dict()[name] + codecs[1].state_dict()[name]) / 2
     assert torch.allclose(codec.state_dict()[name], middle, atol=1e-3)
 

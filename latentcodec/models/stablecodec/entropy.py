@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.models.blocks.convs import conv
-from latentcodec.models.blocks.information import gaussian_information, round_through
+from latentcodec.models.blocks.information import gaussian_information, rate_proxy, round_through
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.config import StableCodecConfig
 
 INITIAL_POSITIONS = (3.0, 18.0)  # at the lowest and highest rate
-NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
 
 
 class HyperAnalysis(nn.Module):
@@ -105,13 +104,3 @@ class EntropyModel(nn.Module):
             bits = bits + torch.where(mask, information, 0).sum((1, 2, 3))
             known = torch.where(mask, mean + round_through(residual), known)
         return known, bits
-
-
-def rate_proxy(x: Tensor, position: Tensor) -> Tensor:
-    """What stands for the symbol when its rate is estimated in training.
-
-    Uniform noise is the usual proxy (Balle et al. 2017), but a symbol that is always zero still costs about one bit
-    times its scale under noise, and at 0.01 bpp those costs swamp the real ones. So symbols with a small scale are
-    rounded, with the gradient of the identity.
-    """
-    return torch.where(position.detach() > NOISE_FROM_POSITION, x + torch.rand_like(x) - 0.5, round_through(x))

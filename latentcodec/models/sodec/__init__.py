@@ -1,0 +1,1 @@
+"""SODEC: a hyperprior codec whose preview guides one step of diffusion."""

@@ -1,0 +1,64 @@
+"""Sizes of a SODEC model. The mini scale is the default; a weights file carries its own as JSON."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from latentcodec.coding.packing import Packing
+from latentcodec.errors import WeightsError
+from latentcodec.models.autoencoder import AutoencoderConfig
+
+Y_STRIDE, Z_STRIDE = 16, 64
+
+
+@dataclass(frozen=True)
+class SodecConfig:
+    """`widths` are the channels of the denoiser at strides 8, 16 and 32; latents y have stride 16, hyper-latents z 64.
+
+    `codec_widths`: of analysis and preview decoder at strides 4, 8 and 16. `prior_width`: of what H_s makes of z.
+    `tokens`: channels of the guidance, one token for every 32x32 pixels; `heads` and `reach` of its cross-attention,
+    which sees the tokens up to `reach` positions away. `guided`: whether there is guidance at all; without, the model
+    is the baseline of an ablation. `rate_range`, `packed_tables`, `packed_reach`: as in StableCodecConfig.
+    """
+
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    widths: tuple[int, int, int] = (192, 192, 256)
+    codec_widths: tuple[int, int, int] = (64, 128, 192)
+    y_channels: int = 192
+    z_channels: int = 32
+    hyper_width: int = 128
+    prior_width: int = 64
+    embedding: int = 64
+    tokens: int = 128
+    heads: int = 4
+    reach: int = 2
+    guided: bool = True
+    noise_planes: int = 16
+    alpha_bar: float = 0.5
+    rate_range: tuple[float, float] = (0.005, 0.6)
+    packed_tables: int = 19
+    packed_reach: int = 2
+
+    @property
+    def packing(self) -> Packing:
+        """Which symbols are coded in quads."""
+        return Packing(self.packed_tables, self.packed_reach)
+
+    def to_json(self) -> str:
+        """One line, as it stands in the metadata of a weights file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "SodecConfig":
+        """Inverse of `to_json`. Raises WeightsError."""
+        try:
+            values = json.loads(text)
+            inner = AutoencoderConfig(**_with_tuples(values.pop("autoencoder")))
+            return cls(autoencoder=inner, **_with_tuples(values))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists where the dataclasses have tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}

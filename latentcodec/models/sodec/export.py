@@ -1,0 +1,51 @@
+"""Trained networks -> shipped tensors: P and the prior of z become integers, everything else float16."""
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from latentcodec.coding.fixedpoint import ACTIVATION_BITS
+from latentcodec.models.blocks.shipping import (
+    IntegerParameter,
+    conv_arrays,
+    float_tensors,
+    integer_tensors,
+    knot_arrays,
+    knot_parameters,
+    layer_parameters,
+    modulation_arrays,
+    restore_integers,
+    shipped_tensors,
+)
+from latentcodec.models.sodec.entropy import EntropyModel
+from latentcodec.models.sodec.model import Sodec
+
+CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "out")
+# What the decoder has as integers, and what only training needs.
+NOT_FLOATS = ("entropy.probability.", "entropy.prior.", "entropy.offset.", "vae.encoder.")
+
+
+def export(codec: Sodec) -> dict[str, Tensor]:
+    """All tensors that encoder and decoder need."""
+    floats = {k: v for k, v in codec.state_dict().items() if not k.startswith(NOT_FLOATS)}
+    return shipped_tensors(floats, export_entropy(codec.entropy))
+
+
+def export_entropy(model: EntropyModel) -> dict[str, Tensor]:
+    """Integer arrays of P, of the prior of z and of the table offsets of y."""
+    net = model.probability
+    arrays = knot_arrays({"prior": model.prior, "offset": model.offset}, ACTIVATION_BITS)
+    for name in CONVS:
+        arrays |= conv_arrays(f"probability.{name}", getattr(net, name))
+    return arrays | {f"probability.{k}": v for k, v in modulation_arrays(net.modulation).items()}
+
+
+def restore(shipped: dict[str, Tensor], codec: Sodec) -> None:
+    """Inverse of `export`, up to its rounding; what is not shipped stays as it is."""
+    codec.load_state_dict(float_tensors(shipped), strict=False)
+    restore_integers(integer_tensors(shipped), _integer_parameters(codec.entropy))
+
+
+def _integer_parameters(model: EntropyModel) -> Iterator[IntegerParameter]:
+    yield from knot_parameters({"prior": model.prior, "offset": model.offset}, ACTIVATION_BITS)
+    yield from layer_parameters("probability.", model.probability, CONVS)

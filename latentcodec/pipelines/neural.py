@@ -1,0 +1,156 @@
+"""Pixels <-> payload with a trained model: what methods with latents y and hyper-latents z have in common.
+
+encode: pad -> prepare once -> (analyse -> code) for every rate tried -> payload
+decode: payload -> symbols -> check digest -> synthesise, tile by tile -> crop
+"""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.errors import CorruptError, WeightsError
+from latentcodec.image import Pixels
+from latentcodec.models.blocks.integers import CodedLatents, Floats, IntegerEntropyModel, Quantiser
+from latentcodec.models.blocks.noise import tile_at
+from latentcodec.models.blocks.rate import RATE_STEPS
+from latentcodec.models.blocks.shipping import float_tensors
+from latentcodec.models.sodec.model import Sodec
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
+from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.precision import fast_autocast
+from latentcodec.pipelines.rounding import rate_distortion_rounding
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
+from latentcodec.pipelines.tiles import tiles
+from latentcodec.rate import Quality
+
+Z_STRIDE = 64
+
+
+Networks = TypeVar("Networks", StableCodec, Sodec)
+
+
+class NeuralPipeline(ABC, Generic[Networks]):
+    """A model with its weights on one device."""
+
+    codec_id: int
+    y_per_z: int  # positions of y along a side of one position of z
+
+    def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
+        self.fingerprint = fingerprint
+        self._device = device
+        self._networks: Networks = networks
+        self._entropy = entropy
+        networks.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks.eval()
+
+    @abstractmethod
+    def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:
+        """Decoded latents, or a tile of them -> pixels, not clamped."""
+
+    @torch.inference_mode()
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
+        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget."""
+        with fast_autocast(self._device):
+            prepared = self._networks.prepare(self._to_tensor(pixels))
+        sources: dict[int, tuple[Floats, Floats]] = {}
+
+        def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
+            if rate not in sources:
+                sources[rate] = self._analyse(prepared, rate)
+            encoded = self._code(rate, sources[rate], rate_distortion_rounding(thrift))
+            return len(encoded.payload), encoded
+
+        if isinstance(target, Quality):
+            encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
+        else:
+            encoded = fill_budget(evaluate, target, self._expected(pixels.shape[0] * pixels.shape[1]))
+        self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
+        return encoded
+
+    @torch.inference_mode()
+    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+        """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
+        width, height = size
+        coded = self._decode_symbols(encoded, height, width)
+        z, y = torch.from_numpy(coded.z.astype(np.float32))[None], torch.from_numpy(coded.values())[None]
+        rate = self._rate(encoded.rate)
+        picture = np.empty((height, width, 3), np.uint8)
+        for tile in tiles(z.shape[2], z.shape[3]):
+            y_rows, y_columns = (_scaled(part, self.y_per_z) for part in tile.seen)
+            with (
+                fast_autocast(self._device),
+                tile_at(self._networks, (Z_STRIDE * tile.seen[0].start, Z_STRIDE * tile.seen[1].start)),
+            ):
+                tile_z, tile_y = (
+                    z[:, :, tile.seen[0], tile.seen[1]].to(self._device),
+                    y[:, :, y_rows, y_columns].to(self._device),
+                )
+                pixels = self._synthesise(tile_z, tile_y, rate, fidelity)
+            inside_rows, inside_columns = (_scaled(part, Z_STRIDE) for part in tile.inside)
+            rows, columns = (_scaled(part, Z_STRIDE) for part in tile.kept)
+            region = picture[rows, columns]  # cut off at the picture's border, beyond which lies padding
+            region[:] = _to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
+        return picture
+
+    def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
+        decoder = SymbolDecoder(encoded.payload, self._networks.config.packing)
+        latents = self._entropy.code(decoder, encoded.rate, _z_shape(height, width))
+        if latents.digest() != encoded.symbols:
+            raise CorruptError("the decoded symbols do not match their digest in the file")
+        return latents
+
+    def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> tuple[Floats, Floats]:
+        """-> (z, y) in the quantised domain, before rounding."""
+        with fast_autocast(self._device):
+            y = self._networks.analyse(*prepared, self._rate(rate)).float()
+            z = self._networks.entropy.hyper_analysis(y, self._rate(rate))
+        return z[0].float().cpu().numpy(), y[0].float().cpu().numpy()
+
+    def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
+        shape = source[0].shape[1], source[0].shape[2]
+        coder, counter = SymbolEncoder(self._networks.config.packing), BitCounter(self._networks.config.packing)
+        latents = self._entropy.code(Both(coder, counter), rate, shape, source, quantise)
+        return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
+
+    def _expected(self, pixels: int) -> Curve:
+        low, high = self._networks.config.rate_range
+        return Curve(low * pixels / 8, math.log(high / low) / RATE_STEPS)
+
+    def _rate(self, rate: int) -> Tensor:
+        return torch.tensor([rate / RATE_STEPS], device=self._device)
+
+    def _to_tensor(self, pixels: Pixels) -> Tensor:
+        """uint8 [H, W, 3] -> float [1, 3, H', W'] in 0..1, edges repeated to multiples of Z_STRIDE."""
+        height, width = pixels.shape[:2]
+        unit = torch.from_numpy(pixels.copy()).to(self._device).permute(2, 0, 1)[None].float() / 255
+        padded = F.pad(unit, (0, -width % Z_STRIDE, 0, -height % Z_STRIDE), mode="replicate")
+        return padded.contiguous(memory_format=torch.channels_last)
+
+
+def load_networks(codec: nn.Module, tensors: dict[str, Tensor], not_shipped: tuple[str, ...]) -> None:
+    """Float tensors of a weights file -> a model on the meta device. Strict, but for names that begin as told."""
+    result = codec.load_state_dict(float_tensors(tensors), strict=False, assign=True)
+    missing = [k for k in result.missing_keys if not k.startswith(not_shipped)]
+    if missing or result.unexpected_keys:
+        names = ", ".join((missing + result.unexpected_keys)[:3])
+        raise WeightsError(f"the weights do not fit the model: {names}")
+
+
+def _scaled(part: slice, factor: int) -> slice:
+    return slice(factor * part.start, factor * part.stop)
+
+
+def _z_shape(height: int, width: int) -> tuple[int, int]:
+    return -(-height // Z_STRIDE), -(-width // Z_STRIDE)
+
+
+def _to_pixels(pixels: Tensor, height: int, width: int) -> Pixels:
+    cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
+    return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()

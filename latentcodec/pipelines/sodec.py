@@ -1,0 +1,41 @@
+"""Codec 3: the mini SODEC model. Its preview is a picture of its own, and can be blended into the result."""
+
+import torch
+from torch import Tensor
+
+from latentcodec.models.blocks.shipping import integer_tensors
+from latentcodec.models.sodec.config import Y_STRIDE, Z_STRIDE, SodecConfig
+from latentcodec.models.sodec.export import NOT_FLOATS
+from latentcodec.models.sodec.integer_entropy import IntegerHyperprior
+from latentcodec.models.sodec.model import Sodec
+from latentcodec.pipelines.neural import NeuralPipeline, load_networks
+from latentcodec.weights.store import Weights
+
+
+class SodecPipeline(NeuralPipeline[Sodec]):
+    """The model with its weights on one device."""
+
+    codec_id = 3
+    y_per_z = Z_STRIDE // Y_STRIDE
+
+    def __init__(self, weights: Weights, device: torch.device):
+        config = SodecConfig.from_json(weights.metadata.get("config", "{}"))
+        entropy = IntegerHyperprior({k: v.numpy() for k, v in integer_tensors(weights.tensors).items()})
+        super().__init__(weights.fingerprint, _load(weights.tensors, config), entropy, device)
+
+    def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:
+        """Realistic at fidelity 0, the preview at 1, linear between (Freirich et al. 2021)."""
+        preview = self._networks.preview(y, rate).float()
+        if fidelity == 1:
+            return preview
+        realistic = self._networks.synthesise(y, z, preview, rate).float()
+        return torch.lerp(realistic, preview, fidelity) if fidelity else realistic
+
+
+def _load(tensors: dict[str, Tensor], config: SodecConfig) -> Sodec:
+    """Networks with the float tensors, without what only training needs."""
+    with torch.device("meta"):
+        codec = Sodec(config)
+    load_networks(codec, tensors, NOT_FLOATS)
+    del codec.entropy.probability, codec.entropy.prior, codec.entropy.offset, codec.vae.encoder
+    return codec

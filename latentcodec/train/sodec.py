@@ -1,0 +1,145 @@
+"""Rate annealing: the codec at high rates, then the diffusion path on the frozen codec, then both at the target rates.
+
+The autoencoder and the denoiser come from StableCodec mini, which is to this method what Stable Diffusion is to the
+published one; the autoencoder stays frozen.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from latentcodec.errors import InputError
+from latentcodec.models.sodec.config import SodecConfig
+from latentcodec.models.sodec.model import Sodec
+from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.models.stablecodec.export import restore
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.train.adversary import discriminator_for
+from latentcodec.train.data import to_unit
+from latentcodec.train.klt import fit_gains, initialise_sodec
+from latentcodec.train.loop import autocast
+from latentcodec.train.objective import Compared, Distortion, latent_mse
+from latentcodec.train.rate import BALANCE, RateControl, scale_gradient, target_bpp
+from latentcodec.train.stages import ALL, CODEC, DIFFUSION, Stage
+from latentcodec.weights import store
+
+CALIBRATION_BATCHES = 32
+GAIN_BATCHES = 3
+PRETRAINED = "stablecodec-mini"
+JUDGE = "discriminator."
+CODEC_SIDE = ("analysis", "entropy", "log_gain")
+DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
+
+
+class SodecTask:
+    """The codec with its preview, the diffusion path, or both; `stage.part` says which."""
+
+    speeds: Mapping[str, float] = {}
+
+    def __init__(self, stage: Stage, device: torch.device, config: SodecConfig | None = None):
+        self.stage = stage
+        self.device = device
+        self.codec = Sodec(config or SodecConfig())
+        self.config = self.codec.config.to_json()
+        self.control = RateControl(stage)
+        self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
+        for name in _frozen(stage.part):
+            module = getattr(self.codec, name)
+            if module is not None:
+                module.requires_grad_(False)
+        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator = discriminator_for(stage.loss, self.distortion)
+        if self.discriminator is not None:
+            self.model["discriminator"] = self.discriminator
+
+    def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
+        """Weights of an earlier stage, or none: then autoencoder and denoiser are those of StableCodec mini."""
+        if weights is None:
+            self._adopt()
+            crops = torch.cat([to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)])
+            with torch.no_grad():
+                initialise_sodec(self.codec, crops)
+                few = crops[: GAIN_BATCHES * self.stage.batch]
+                fit_gains(self.codec, few, lambda rate: self._target(rate, 0))
+            return
+        for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
+            found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            if module is not None and (found or prefix == "codec."):
+                try:
+                    module.load_state_dict(found)
+                except RuntimeError as error:
+                    raise InputError("the weights to start from do not fit this model") from error
+
+    def _adopt(self) -> None:
+        """Autoencoder, denoiser and rate embedding of StableCodec mini."""
+        weights = store.load(PRETRAINED)
+        pretrained = StableCodec(StableCodecConfig.from_json(weights.metadata["config"]))
+        restore(weights.tensors, pretrained)
+        try:
+            self.codec.vae.load_state_dict(pretrained.vae.state_dict())
+            self.codec.embedding.load_state_dict(pretrained.embedding.state_dict())
+            self.codec.unet.load_state_dict(pretrained.unet.state_dict(), strict=False)
+        except RuntimeError as error:
+            raise InputError(f"{PRETRAINED} has other sizes than this model") from error
+
+    def _target(self, rate: Tensor, step: int) -> Tensor:
+        """Bits per pixel that the rate parameter stands for at this step."""
+        first, last = self.stage.annealing
+        share = min(1.0, 2 * step / self.stage.steps)
+        return target_bpp(rate, self.codec.config.rate_range) * first ** (1 - share) * last**share
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        pixels = to_unit(batch, self.device)
+        rate = torch.rand(len(batch), device=self.device)
+        target = self._target(rate, step)
+        with autocast(self.device):
+            with torch.set_grad_enabled(self.stage.part != DIFFUSION):
+                y, z, bpp = self._code(pixels, rate, target)
+            preview = self.codec.preview(y, rate).float()
+            error = (preview - pixels).square().mean((1, 2, 3))
+            total, figures = self.stage.loss.align * error, {"preview_mse": error.mean().item()}
+            if self.stage.part == CODEC:
+                compared = self.distortion(preview, pixels)
+            else:
+                restored = self.codec.synthesise_latents(y, z, preview, rate)
+                compared = self.distortion(self.codec.vae.decode(restored).float(), pixels)
+                if self.stage.loss.latent:
+                    with torch.no_grad():
+                        latents = self.codec.vae.encode(pixels)
+                    total = total + self.stage.loss.latent * latent_mse(restored, latents)
+            judged, adversary_loss = self._judge(compared)
+            total = total + compared.total + judged
+        loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
+        figures |= compared.terms
+        if self.stage.part != DIFFUSION:
+            figures |= self.control.update(rate, bpp.detach(), target)
+            loss = loss + (bpp / target).mean()
+        return loss, figures
+
+    def _judge(self, compared: Compared) -> tuple[Tensor, Tensor]:
+        """Adversarial term of the codec [B], and the discriminator's own loss; zeros without one."""
+        nothing = torch.zeros((), device=self.device)
+        if self.discriminator is None or compared.features is None:
+            return nothing, nothing
+        realism = self.discriminator.generator_loss(compared.features[0])
+        return self.stage.loss.adversarial * realism, self.discriminator.own_loss(*compared.features)
+
+    def _code(self, pixels: Tensor, rate: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """-> y^ with the gradient of y, z^, bits per pixel [B]."""
+        y = self.codec.analyse(*self.codec.prepare(pixels), rate)
+        # As for StableCodec: the entropy model learns every rate with the same weight.
+        scale = self.control.weight(rate) ** (1 + BALANCE) * target
+        with torch.autocast(self.device.type, enabled=False):
+            coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
+        # What H_s makes of z trains H_s alone: z is there for the probabilities.
+        return y + (coded - y).detach(), z.detach(), bits / (pixels.shape[2] * pixels.shape[3])
+
+
+def _frozen(part: str) -> tuple[str, ...]:
+    """Names of what a stage does not train. The rate embedding serves both sides, so neither alone may change it."""
+    return {
+        ALL: ("vae",),
+        CODEC: ("vae", "embedding", *DIFFUSION_SIDE),
+        DIFFUSION: ("vae", "embedding", *CODEC_SIDE),
+    }[part]
