@@ -17,7 +17,7 @@ from latentcodec.bench import classical
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
-from latentcodec.pipelines.registry import DEFAULT_METHOD, METHODS, method_named, sha256_of
+from latentcodec.pipelines.registry import METHODS, method_named, sha256_of
 from latentcodec.rate import Quality, Target, budget_bytes
 
 SCALES = (2, 4, 8)
@@ -52,21 +52,28 @@ class Codec(Protocol):
 
 
 class Learned:
-    """A method of lcodec: "stablecodec", "overfit", or "overfit:taef2:7" with an autoencoder and an effort."""
+    """A method of lcodec, with what its name says after colons.
+
+    "stablecodec"; "overfit" or "overfit:taef2:7", with an autoencoder and an effort; "sodec", "sodec:0.5" or
+    "sodec:preview", with the fidelity of the decoder.
+    """
 
     version = __version__
 
     def __init__(self, name: str, device: str):
         self.name = name
-        method, model, effort, *rest = (*name.split(":"), "", "")
-        if any(rest) or (effort and not effort.isdecimal()) or (effort and method == DEFAULT_METHOD):
-            raise InputError(f"cannot read the codec {name!r}; write overfit:taef2:7, with an effort from 1 to 10")
-        self._method, self._model, self._device = method, model or None, device
-        self._settings = Settings(int(effort)) if effort else DEFAULT_SETTINGS
-        chosen = method_named(method)
-        used = next((m for m in chosen.models if m.name == (model or chosen.models[0].name)), None)
+        self._method, *options = name.split(":")
+        self._model, self._device = None, device
+        self._settings, self._fidelity = DEFAULT_SETTINGS, 0.0
+        chosen = method_named(self._method)
+        if chosen.preview and options:
+            self._fidelity = _fidelity(name, options)
+        elif options:
+            self._model, self._settings = _model_and_effort(name, options)
+        used = next((m for m in chosen.models if m.name == (self._model or chosen.models[0].name)), None)
         if used is None:
-            raise InputError(f"{name}: no model called {model!r}; there is {', '.join(m.name for m in chosen.models)}")
+            known = ", ".join(m.name for m in chosen.models)
+            raise InputError(f"{name}: no model called {self._model!r}; there is {known}")
         self.weights = sha256_of(used)[:16]
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
@@ -77,7 +84,29 @@ class Learned:
         return Coded(result.data, str(inspect(result.data).rate), overhead)
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
-        return decode(data, device=self._device).pixels
+        return decode(data, device=self._device, fidelity=self._fidelity).pixels
+
+
+def _fidelity(name: str, options: list[str]) -> float:
+    """['preview'] or ['0.5'] -> 0..1. Raises InputError."""
+    try:
+        (text,) = options
+        fidelity = 1.0 if text == "preview" else float(text)
+    except ValueError:
+        fidelity = -1.0
+    if not 0 <= fidelity <= 1:
+        raise InputError(
+            f"cannot read the codec {name!r}; write sodec:preview or sodec:0.5, with a fidelity from 0 to 1"
+        )
+    return fidelity
+
+
+def _model_and_effort(name: str, options: list[str]) -> tuple[str | None, Settings]:
+    """['taef2', '7'] -> autoencoder and settings; either may be missing. Raises InputError."""
+    model, effort, *rest = (*options, "")
+    if any(rest) or (effort and not effort.isdecimal()) or not method_named(name.partition(":")[0]).fits:
+        raise InputError(f"cannot read the codec {name!r}; write overfit:taef2:7, with an effort from 1 to 10")
+    return model or None, Settings(int(effort)) if effort else DEFAULT_SETTINGS
 
 
 class Classical:

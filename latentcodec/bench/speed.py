@@ -22,7 +22,7 @@ from latentcodec.bench import classical
 from latentcodec.bench.codecs import Learned
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Pixels, read_picture, write_picture
-from latentcodec.pipelines.registry import METHODS
+from latentcodec.pipelines.registry import METHODS, method_named
 from latentcodec.rate import ByteBudget, Quality, Target
 
 # What a shell would run; words in braces are filled in.
@@ -97,6 +97,10 @@ def contestants(name: str, pixels: Pixels, budget: int, device: str, folder: Pat
         quality = _quality_for(codec, pixels, budget)
         yield _learned(f"{name} -q {budget}B, warm", codec, pixels, ByteBudget(budget))
         yield _learned(f"{name} -q {quality:g}, warm", codec, pixels, Quality(quality))
+        if method_named(name).preview:
+            yield _learned(
+                f"{name} -q {quality:g} --preview, warm", Learned(f"{name}:preview", device), pixels, Quality(quality)
+            )
         yield _program(_lcodec(name, device, folder), pixels, quality)
         return
     if name not in classical.ENCODERS:

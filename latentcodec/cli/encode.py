@@ -35,7 +35,7 @@ class Figures:
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output.")
 @click.option("-q", "--target", "target_text", default="50", show_default=True, metavar="TARGET",
               help="0.05bpp, 20kB or 2048B: a budget for the file, never exceeded; 0 to 100: a quality.")  # fmt: skip
-@click.option("--method", default=None, help="Coding method: stablecodec or overfit.  (default: stablecodec)")
+@click.option("--method", default=None, help="Coding method: stablecodec, overfit or sodec.  (default: stablecodec)")
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
               help="Autoencoder of method overfit: mini (default), taef2, or a folder.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
@@ -79,14 +79,14 @@ def encode_command(
     lcodec encode *.jpg -q 2048B -o small/       each at most 2048 bytes
     cat photo.png | lcodec encode - > photo.lcx
     """
-    from latentcodec.pipelines.registry import DEFAULT_METHOD
+    from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named
     from latentcodec.rate import parse_target
 
     target = parse_target(target_text)
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
     chosen = method or DEFAULT_METHOD
-    if chosen == DEFAULT_METHOD and (vae, effort, tune, keep_partial) != (None, None, None, False):
+    if not method_named(chosen).fits and (vae, effort, tune, keep_partial) != (None, None, None, False):
         raise InputError(f"method {chosen} makes no fit: --vae, --effort, --tune, --keep-partial are for overfit")
     jobs = plan(inputs, output, ".lcx")
 

@@ -26,13 +26,15 @@ class Model:
 class Method:
     """A coding method as users name it, and its models: the first one writes new files, all of them are read.
 
-    preview: whether its files hold a faithful picture beside the realistic one.
+    preview: whether its files hold a faithful picture beside the realistic one. fits: whether its encoder fits a
+    function to each picture, for an autoencoder of choice, with an effort.
     """
 
     name: str
     codec_id: int
     models: tuple[Model, ...]
     preview: bool = False
+    fits: bool = False
 
 
 METHODS = (
@@ -44,6 +46,7 @@ METHODS = (
             Model("mini", ("stablecodec-mini", "overfit-mini")),
             Model("taef2", ("taef2-encoder", "taef2-decoder", "overfit-taef2")),
         ),
+        fits=True,
     ),
     Method("sodec", 3, (Model("sodec-mini", ("sodec-mini",)),), preview=True),
 )
@@ -86,7 +89,7 @@ def model_named(method: Method, name: str | None) -> str:
     """The name of a model of this method, or the folder of an autoencoder for `overfit`. Raises InputError."""
     if name is None:
         return method.models[0].name
-    if method.name != "overfit" and name not in {model.name for model in method.models}:
+    if not method.fits and name not in {model.name for model in method.models}:
         raise InputError(f"method {method.name} uses no autoencoder but its own")
     return name
 
@@ -100,13 +103,13 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None) -
         return known[fingerprint]
     if autoencoder in known.values():
         raise WeightsError(f"the file needs autoencoder {fingerprint:04x}, not {autoencoder}")
-    if autoencoder is not None and method.name == "overfit":
+    if autoencoder is not None and method.fits:
         have = _foreign_fingerprint(autoencoder)
         if have == fingerprint:
             return autoencoder
         raise WeightsError(f"the file needs autoencoder {fingerprint:04x}; {autoencoder} is {have:04x}")
     have_all = ", ".join(f"{value:04x}" for value in known)
-    hint = "; name the folder of its autoencoder with --vae" if method.name == "overfit" else ""
+    hint = "; name the folder of its autoencoder with --vae" if method.fits else ""
     raise WeightsError(
         f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have_all}{hint}"
     )
@@ -136,7 +139,7 @@ def resolve_device(device: str) -> "torch.device":
 def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     """The method's pipeline with the weights of a model loaded and verified; kept for further pictures."""
     resolved = resolve_device(device)
-    if method.name == "overfit":
+    if method.fits:
         return _overfit(method, model, resolved)
     if method.name == "sodec":
         from latentcodec.pipelines.sodec import SodecPipeline

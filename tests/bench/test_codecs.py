@@ -83,7 +83,19 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "name", ["overfit:mini:abc", "stablecodec::7", "overfit:mini:5:6", "overfit:nothing", "overfit::11"]
+    "name",
+    [
+        "overfit:mini:abc",
+        "stablecodec::7",
+        "stablecodec:mini",
+        "overfit:mini:5:6",
+        "overfit:nothing",
+        "overfit::11",
+        "sodec:1.5",
+        "sodec:",
+        "sodec:preview:1",
+        "sodec:nan",
+    ],
 )
 def test_names_of_methods_that_make_no_sense(name: str) -> None:
     with pytest.raises(InputError):

@@ -322,3 +322,34 @@ def test_a_reader_that_leaves_ends_the_command_without_a_word(
         main()
     assert leaving.value.code == 1
     assert sys.stderr.closed
+
+
+def test_a_faithful_preview_and_everything_between(lcodec: Lcodec, small: Path) -> None:
+    lcodec("encode", small, "--method", "sodec", "-q", "60", "-o", "a.lcx")
+    assert json.loads(lcodec("info", "--json", "a.lcx").out)["method"] == "sodec"
+    pictures = {}
+    for name, options in {"real": (), "0": ("--fidelity", "0"), "half": ("--fidelity", "0.5"), "1": ("--fidelity", "1"),
+                          "preview": ("--preview",)}.items():  # fmt: skip
+        assert lcodec("decode", "a.lcx", "-o", f"{name}.png", *options) == Outcome(
+            0, "", f"a.lcx -> {name}.png: 120x80\n"
+        )
+        pictures[name] = np.asarray(Image.open(f"{name}.png"), float)
+    assert np.array_equal(pictures["real"], pictures["0"])
+    assert np.array_equal(pictures["preview"], pictures["1"])
+    between = (pictures["real"] + pictures["preview"]) / 2
+    inside = np.all([(pictures[name] > 0) & (pictures[name] < 255) for name in ("real", "preview")], axis=0)
+    assert np.abs(pictures["half"] - between)[inside].max() <= 1
+    assert np.abs(pictures["real"] - pictures["preview"]).max() > 3
+    original = np.asarray(Image.open(small), float)
+    errors = {name: np.mean((picture - original) ** 2) for name, picture in pictures.items()}
+    assert errors["preview"] < errors["real"]
+
+
+def test_previews_are_for_files_that_hold_one(lcodec: Lcodec, small: Path) -> None:
+    lcodec("encode", small, "-o", "a.lcx", "--quiet")
+    message = "lcodec: a.lcx: files of method stablecodec hold no preview; those of sodec do\n"
+    assert lcodec("decode", "a.lcx", "--preview") == Outcome(4, "", message)
+    assert not Path("a.png").exists()
+    both = lcodec("decode", "a.lcx", "--preview", "--fidelity", "0.5")
+    assert both == Outcome(4, "", "lcodec: --preview is --fidelity 1: give one of them\n")
+    assert lcodec("decode", "a.lcx", "--fidelity", "1.5").code == 2
