@@ -91,14 +91,16 @@ def _train(
     from rich.progress import Progress, TimeRemainingColumn
 
     from latentcodec.pipelines.registry import resolve_device
+    from latentcodec.train.parallel import processes, rank
     from latentcodec.train.run import train_stage
 
+    resolved = resolve_device(device)
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with processes(resolved), Progress(*columns, console=Console(stderr=True, quiet=rank() > 0)) as bar:
         row = bar.add_task(stage.name, total=stage.steps)
 
         def report(step: int, figures: dict[str, float]) -> None:
             bar.update(row, completed=step)
             bar.console.print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), highlight=False)
 
-        train_stage(stage, data, runs, resolve_device(device), seed, report, start, config)
+        train_stage(stage, data, runs, resolved, seed, report, start, config)

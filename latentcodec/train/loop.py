@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from latentcodec.errors import InputError
 from latentcodec.train.optimiser import Optimiser
+from latentcodec.train.parallel import Loss, mean_over_processes, rank, shared_loss
 from latentcodec.train.stages import Stage
 
 LOG_EVERY = 20
@@ -112,11 +113,12 @@ class Trainer:
 
     def _run(self, batches: Iterator[Tensor]) -> None:
         saved = time.monotonic()
-        with Log(self.folder / "log.csv", self.step) as log:
+        loss = shared_loss(self.task)
+        with Log(self.folder / "log.csv" if rank() == 0 else None, self.step) as log:
             recent: list[dict[str, float]] = []
             started = time.monotonic()
             while self.step < self.stage.steps and not self.stop:
-                recent.append(self._train_step(next(batches)))
+                recent.append(self._train_step(loss, next(batches)))
                 if self.step % LOG_EVERY == 0:
                     seconds = (time.monotonic() - started) / len(recent)
                     figures = _means(recent, self.step, seconds)
@@ -128,7 +130,9 @@ class Trainer:
                     saved = time.monotonic()
 
     def save(self) -> None:
-        """Write the resumable state."""
+        """Write the resumable state; of several processes, one does."""
+        if rank() > 0:
+            return
         model, optimiser = self.task.model.state_dict(), self.optimiser.state_dict()
         State(self.step, model, self.average, optimiser, self.task.config).save(self.state_path)
 
@@ -151,8 +155,8 @@ class Trainer:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop = True
 
-    def _train_step(self, batch: Tensor) -> dict[str, float]:
-        loss, figures = self.task.loss(batch, self.step)
+    def _train_step(self, loss_of: Loss, batch: Tensor) -> dict[str, float]:
+        loss, figures = loss_of(batch, self.step)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
@@ -160,7 +164,7 @@ class Trainer:
             self.optimiser.step(learning_rate(self.stage, self.step))
         self.step += 1
         self._update_average()
-        return figures | {"loss": loss.item(), "gradient_norm": norm.item()}
+        return figures | {"loss": mean_over_processes(loss), "gradient_norm": norm.item()}
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -180,12 +184,15 @@ def _means(recent: Sequence[dict[str, float]], step: int, seconds: float) -> dic
 
 
 class Log:
-    """log.csv of a stage: a row per step that is logged, whatever figures it has. Rows after `step` are forgotten."""
+    """log.csv of a stage: a row per step that is logged, whatever figures it has. Rows after `step` are forgotten.
 
-    def __init__(self, path: Path, step: int):
+    Without a path nothing is written.
+    """
+
+    def __init__(self, path: Path | None, step: int):
         self._path = path
         self._rows: list[dict[str, Any]] = []
-        if path.exists():
+        if path is not None and path.exists():
             with path.open(newline="") as file:
                 self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
 
@@ -201,6 +208,8 @@ class Log:
         self._save()
 
     def _save(self) -> None:
+        if self._path is None:
+            return
         names = list(dict.fromkeys(name for row in self._rows for name in row))
         partial = self._path.with_suffix(".partial")
         with partial.open("w", newline="") as file:

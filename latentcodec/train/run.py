@@ -19,9 +19,12 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.data import CropSampler, list_images, prefetch
 from latentcodec.train.loop import State, Trainer, load_state
+from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
 from latentcodec.train.tasks import TASKS
 from latentcodec.weights import store
+
+PROCESS_SEEDS = 1 << 24
 
 
 def train_stage(
@@ -42,8 +45,10 @@ def train_stage(
     torch.manual_seed(seed)
     origin = _origin(stage, runs, start, config)
     trainer = Trainer(stage, TASKS[stage.task](stage, device, origin.config), runs / stage.name, device, report)
-    torch.manual_seed(seed + trainer.step)  # a resumed run must not see the same noise and rates again
-    sampler = CropSampler(list_images(data), stage.crop, seed + trainer.step)
+    # Neither a resumed run nor another process must see the same noise, rates and crops again.
+    own_seed = seed + trainer.step + PROCESS_SEEDS * rank()
+    torch.manual_seed(own_seed)
+    sampler = CropSampler(list_images(data), stage.crop, own_seed)
     batches = prefetch(sampler, stage.batch)
     if trainer.step == 0:
         trainer.start_from(origin.weights, batches)
