@@ -31,6 +31,7 @@ def encode_picture(
     device: str = "auto",
     best_effort: bool = False,
     vae: str | None = None,
+    model: str | None = None,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> EncodeResult:
     """Picture, uint8 array [H, W, 3], Pillow image or path of an image file -> bytes of an .lcx file.
@@ -38,7 +39,7 @@ def encode_picture(
     `target`: Quality, ByteBudget or BppBudget, or a text as the command line takes it: "0.05bpp". A budget covers the
     whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the budget is out of reach for
     this picture, which `best_effort` turns into the nearest reachable size. `vae`: name or folder of an autoencoder,
-    for method "overfit".
+    for method "overfit". `model`: file of weights that training has exported, for the other methods.
     """
     picture = as_picture(picture)
     target = parse_target(target) if isinstance(target, str) else target
@@ -46,7 +47,7 @@ def encode_picture(
     chunks = _chunks_of(picture)
     overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
     chosen = method_named(method)
-    codec = pipeline(chosen, model_named(chosen, vae), device)
+    codec = pipeline(chosen, model_named(chosen, vae, model), device)
     if isinstance(target, Quality):
         encoded = codec.encode(picture.pixels, target, settings)
     else:
@@ -69,11 +70,19 @@ def encode(
     device: str = "auto",
     best_effort: bool = False,
     vae: str | None = None,
+    model: str | None = None,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> bytes:
     """`encode_picture`, returning only the file's bytes."""
     return encode_picture(
-        picture, target, method=method, device=device, best_effort=best_effort, vae=vae, settings=settings
+        picture,
+        target,
+        method=method,
+        device=device,
+        best_effort=best_effort,
+        vae=vae,
+        model=model,
+        settings=settings,
     ).data
 
 
@@ -83,11 +92,13 @@ def decode(
     device: str = "auto",
     limits: Limits = DEFAULT_LIMITS,
     vae: str | None = None,
+    model: str | None = None,
     fidelity: float = 0.0,
 ) -> Picture:
     """Bytes of an .lcx file -> picture. Raises FormatError, LimitError, WeightsError.
 
-    `vae`: folder of the autoencoder, if the file was written with one that this program does not know by name.
+    `vae`, `model`: folder of the autoencoder, or file of weights, if the file was written with what this program does
+    not know by name.
     `fidelity` 0..1, for method "sodec": 0 is the realistic picture, 1 the faithful preview, which takes a fraction of
     the time; between, they are blended. Raises InputError for other methods.
     """
@@ -97,13 +108,13 @@ def decode(
     method = method_of(parsed.codec)
     if fidelity and not method.preview:
         raise InputError(f"files of method {method.name} hold no preview; those of sodec do")
-    model = model_of(method, parsed.weights, vae)
+    chosen = model_of(method, parsed.weights, vae, model)
     size = parsed.width, parsed.height
     alpha = parsed.chunk(Tag.ALPHA)
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     picture = Picture(
-        pixels=pipeline(method, model, device).decode(encoded, size, fidelity),
+        pixels=pipeline(method, chosen, device).decode(encoded, size, fidelity),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

@@ -16,6 +16,8 @@ from latentcodec.errors import InputError
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--vae", default=None, metavar="FOLDER",
               help="Folder of the autoencoder, for files of method overfit that need one.")  # fmt: skip
+@click.option("--model", type=click.Path(exists=True, dir_okay=False), default=None,
+              help="File of weights, as lcodec train --export writes it.")  # fmt: skip
 @click.option("--preview", is_flag=True,
               help="Write the faithful preview of a sodec file, in a fraction of the time; --fidelity 1.")  # fmt: skip
 @click.option("--fidelity", type=click.FloatRange(0, 1), default=None,
@@ -34,6 +36,7 @@ def decode_command(
     suffix: str,
     device: str,
     vae: str | None,
+    model: str | None,
     preview: bool,
     fidelity: float | None,
     max_pixels: int,
@@ -70,7 +73,9 @@ def decode_command(
 
         data = read_input(job.source)
         started = time.perf_counter()
-        picture = decode(data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae, fidelity=blend)
+        picture = decode(
+            data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae, model=model, fidelity=blend
+        )
         seconds = time.perf_counter() - started
         kind = _suffix(job, default_suffix)
         if not quiet:

@@ -38,6 +38,8 @@ class Figures:
 @click.option("--method", default=None, help="Coding method: stablecodec, overfit or sodec.  (default: stablecodec)")
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
               help="Autoencoder of method overfit: mini (default), taef2, or a folder.")  # fmt: skip
+@click.option("--model", type=click.Path(exists=True, dir_okay=False), default=None,
+              help="File of weights, as lcodec train --export writes it, for stablecodec and sodec.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
               help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
 @click.option("--tune", type=click.Choice(["mse", "perceptual"]), default=None,
@@ -59,6 +61,7 @@ def encode_command(
     target_text: str,
     method: str | None,
     vae: str | None,
+    model: str | None,
     effort: int | None,
     tune: str | None,
     keep_partial: bool,
@@ -97,7 +100,14 @@ def encode_command(
         started = time.perf_counter()
         with fitting(effort, tune, keep_partial, quiet=quiet or as_json or len(jobs) > 1) as settings:
             result = encode_picture(
-                picture, target, method=chosen, device=device, best_effort=best_effort, vae=vae, settings=settings
+                picture,
+                target,
+                method=chosen,
+                device=device,
+                best_effort=best_effort,
+                vae=vae,
+                model=model,
+                settings=settings,
             )
         seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)

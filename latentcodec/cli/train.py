@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of photographs.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder of training states; each stage has a folder in it.")  # fmt: skip
+@click.option("--scale", type=click.Choice(["mini", "sd21"]), default="mini", show_default=True,
+              help="Of the model, for the stages of sodec.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Train for another number of steps than the recipe says.")
 @click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -36,6 +38,7 @@ def train_command(
     stage_name: str,
     data: Path | None,
     runs: Path,
+    scale: str,
     steps: int | None,
     batch: int | None,
     device: str,
@@ -47,15 +50,17 @@ def train_command(
     former: Path | None,
     share: float,
 ) -> None:
-    """Train one stage of a model, or go on where it stopped.
+    """Train one stage of a model, or go on where it stopped. Stages that it starts from are trained first.
 
     \b
-    lcodec train vae --data photos/
-    lcodec train picture --data photos/
-    lcodec train picture --export model.safetensors
+    lcodec train sodec --data photos/            three stages, one after the other
+    lcodec train sodec --export model.safetensors
+    lcodec train sodec --scale sd21 --data photos/
     """
     from latentcodec.train.stages import STAGES
 
+    if scale != "mini":
+        stage_name = f"{stage_name}-{scale}"
     if stage_name not in STAGES:
         raise InputError(f"no stage called {stage_name!r}; there is {', '.join(STAGES)}")
     changes = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
@@ -73,10 +78,32 @@ def train_command(
         return
     if data is None:
         raise InputError("--data names the folder of training photographs")
+    for earlier in [] if start else _missing(stage, runs):
+        _train(earlier, data, runs, device, seed, None, config)
     _train(stage, data, runs, device, seed, start, config)
 
 
-def _try(stage: "Stage", data: Path, runs: Path, device: str, start: Path | None, config: Path | None) -> None:
+def _missing(stage: "Stage", runs: Path) -> list["Stage"]:
+    """The stages before this one that have not been trained to their end, first one first."""
+    from latentcodec.train.run import is_complete
+    from latentcodec.train.stages import STAGES
+
+    chain: list[Stage] = []
+    while stage.start is not None and not (runs / stage.name / "state.pt").exists():
+        stage = STAGES[stage.start]
+        if not is_complete(stage, runs):
+            chain.insert(0, stage)
+    return chain
+
+
+def _try(
+    stage: "Stage",
+    data: Path,
+    runs: Path,
+    device: str,
+    start: Path | None,
+    config: Path | None,
+) -> None:
     from latentcodec.pipelines.registry import resolve_device
     from latentcodec.train.run import try_stage
 
@@ -85,7 +112,13 @@ def _try(stage: "Stage", data: Path, runs: Path, device: str, start: Path | None
 
 
 def _train(
-    stage: "Stage", data: Path, runs: Path, device: str, seed: int, start: Path | None, config: Path | None
+    stage: "Stage",
+    data: Path,
+    runs: Path,
+    device: str,
+    seed: int,
+    start: Path | None,
+    config: Path | None,
 ) -> None:
     from rich.console import Console
     from rich.progress import Progress, TimeRemainingColumn

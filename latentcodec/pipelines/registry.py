@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentcodec.errors import InputError, UnsupportedError, WeightsError
@@ -85,17 +86,27 @@ def _joined(hashes: list[str]) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def model_named(method: Method, name: str | None) -> str:
-    """The name of a model of this method, or the folder of an autoencoder for `overfit`. Raises InputError."""
-    if name is None:
-        return method.models[0].name
-    if not method.fits and name not in {model.name for model in method.models}:
+def model_named(method: Method, autoencoder: str | None, weights: str | None = None) -> str:
+    """What a method codes with: a model of its own, somebody's autoencoder, or a file of weights. Raises InputError.
+
+    `autoencoder`: name or folder, for a method that fits. `weights`: a file that training has exported, for the others.
+    """
+    if method.fits:
+        if weights is not None:
+            raise InputError(f"method {method.name} takes an autoencoder, not a file of weights")
+        return autoencoder or method.models[0].name
+    if autoencoder is not None and autoencoder not in {model.name for model in method.models}:
         raise InputError(f"method {method.name} uses no autoencoder but its own")
-    return name
+    return weights or method.models[0].name
 
 
-def model_of(method: Method, fingerprint: int, autoencoder: str | None = None) -> str:
-    """Name of the model, or folder of the autoencoder, that a file was written with. Raises WeightsError."""
+def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, weights: str | None = None) -> str:
+    """What `model_named` calls the model that a file was written with. Raises WeightsError."""
+    if weights is not None and not method.fits:
+        have = int(store.sha256_of(Path(weights))[:4], 16)
+        if have != fingerprint:
+            raise WeightsError(f"the file needs weights {fingerprint:04x}; {weights} is {have:04x}")
+        return weights
     known = {fingerprint_of(model): model.name for model in method.models}
     if fingerprint in known:
         if autoencoder not in (None, known[fingerprint]):
@@ -109,7 +120,7 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None) -
             return autoencoder
         raise WeightsError(f"the file needs autoencoder {fingerprint:04x}; {autoencoder} is {have:04x}")
     have_all = ", ".join(f"{value:04x}" for value in known)
-    hint = "; name the folder of its autoencoder with --vae" if method.fits else ""
+    hint = "; name the folder of its autoencoder with --vae" if method.fits else "; name a file of them with --model"
     raise WeightsError(
         f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have_all}{hint}"
     )
@@ -144,10 +155,16 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     if method.name == "sodec":
         from latentcodec.pipelines.sodec import SodecPipeline
 
-        return SodecPipeline(store.load(model), resolved)
+        return SodecPipeline(_weights(model, method), resolved)
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
-    return StableCodecPipeline(store.load(model), resolved)
+    return StableCodecPipeline(_weights(model, method), resolved)
+
+
+def _weights(model: str, method: Method) -> store.Weights:
+    """Of a model by name, or in a file."""
+    known = {known.name for known in method.models}
+    return store.load(model) if model in known else store.read_weights(Path(model))
 
 
 def _overfit(method: Method, model: str, device: "torch.device") -> Pipeline:

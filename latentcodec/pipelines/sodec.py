@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
+from latentcodec.models.blocks.lora import merge
 from latentcodec.models.blocks.shipping import integer_tensors
 from latentcodec.models.sodec.config import Y_STRIDE, Z_STRIDE, SodecConfig
-from latentcodec.models.sodec.export import NOT_FLOATS
+from latentcodec.models.sodec.export import NOT_FLOATS, is_foreign
 from latentcodec.models.sodec.integer_entropy import IntegerHyperprior
 from latentcodec.models.sodec.model import Sodec
+from latentcodec.pipelines.frozen import put_in_place
 from latentcodec.pipelines.neural import NeuralPipeline, load_networks
+from latentcodec.pipelines.precision import fast_dtype
 from latentcodec.weights.store import Weights
 
 
@@ -21,7 +24,7 @@ class SodecPipeline(NeuralPipeline[Sodec]):
     def __init__(self, weights: Weights, device: torch.device):
         config = SodecConfig.from_json(weights.metadata.get("config", "{}"))
         entropy = IntegerHyperprior({k: v.numpy() for k, v in integer_tensors(weights.tensors).items()})
-        super().__init__(weights.fingerprint, _load(weights.tensors, config), entropy, device)
+        super().__init__(weights.fingerprint, _load(weights.tensors, config, device), entropy, device)
 
     def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:
         """Realistic at fidelity 0, the preview at 1, linear between (Freirich et al. 2021)."""
@@ -32,10 +35,29 @@ class SodecPipeline(NeuralPipeline[Sodec]):
         return torch.lerp(realistic, preview, fidelity) if fidelity else realistic
 
 
-def _load(tensors: dict[str, Tensor], config: SodecConfig) -> Sodec:
+def _load(tensors: dict[str, Tensor], config: SodecConfig, device: torch.device) -> Sodec:
     """Networks with the float tensors, without what only training needs."""
+    if config.stable_diffusion is not None:
+        return _load_full_scale(tensors, config, device)
     with torch.device("meta"):
         codec = Sodec(config)
     load_networks(codec, tensors, NOT_FLOATS)
-    del codec.entropy.probability, codec.entropy.prior, codec.entropy.offset, codec.vae.encoder
+    del codec.vae.encoder
+    return _without_entropy(codec)
+
+
+def _load_full_scale(tensors: dict[str, Tensor], config: SodecConfig, device: torch.device) -> Sodec:
+    """The frozen networks come from files of their own; the adapters of the denoiser become part of it."""
+    with torch.device("meta"):
+        codec = Sodec(config)
+    put_in_place(codec, fast_dtype(device))
+    foreign = tuple(name for name in codec.state_dict() if is_foreign(name, config))
+    load_networks(codec, tensors, (*NOT_FLOATS, *foreign))
+    merge(codec.unet)
+    return _without_entropy(codec)
+
+
+def _without_entropy(codec: Sodec) -> Sodec:
+    """Its integer form does the coding."""
+    del codec.entropy.probability, codec.entropy.prior, codec.entropy.offset
     return codec

@@ -33,6 +33,9 @@ class Task(Protocol):
     def config(self) -> str:
         """Sizes of the model, as JSON."""
 
+    def is_foreign(self, name: str) -> bool:
+        """Whether a tensor of the model comes from elsewhere and is neither trained nor saved."""
+
     @property
     def speeds(self) -> Mapping[str, float]:
         """Learning rates of parameters by name, relative to AdamW's, where they differ."""
@@ -90,7 +93,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.task.model.to(self.device)
         self.optimiser = Optimiser(self.task.model, self.task.speeds)
-        self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
+        self.average = self._copied()
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.state_path.exists():
@@ -99,7 +102,14 @@ class Trainer:
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Begin with the weights of another stage, or with none."""
         self.task.start_from(weights, batches)
-        self.average = {k: v.detach().clone() for k, v in self.task.model.state_dict().items()}
+        self.average = self._copied()
+
+    def _own(self) -> dict[str, Tensor]:
+        """The tensors that are trained and saved."""
+        return {k: v for k, v in self.task.model.state_dict().items() if not self.task.is_foreign(k)}
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self._own().items()}
 
     @property
     def state_path(self) -> Path:
@@ -133,11 +143,13 @@ class Trainer:
         """Write the resumable state; of several processes, one does."""
         if rank() > 0:
             return
-        model, optimiser = self.task.model.state_dict(), self.optimiser.state_dict()
-        State(self.step, model, self.average, optimiser, self.task.config).save(self.state_path)
+        optimiser = self.optimiser.state_dict()
+        State(self.step, self._own(), self.average, optimiser, self.task.config).save(self.state_path)
 
     def _resume(self, state: State) -> None:
-        self.task.model.load_state_dict(state.model)
+        missing = self.task.model.load_state_dict(state.model, strict=False).missing_keys
+        if not all(self.task.is_foreign(name) for name in missing):
+            raise InputError(f"{self.state_path}: the state is that of another model")
         self.average = {k: v.to(self.device) for k, v in state.average.items()}
         self.optimiser.load_state_dict(state.optimiser)
         self.step = state.step
@@ -170,7 +182,7 @@ class Trainer:
     def _update_average(self) -> None:
         """Exponential moving average of every tensor, with a short memory at the start."""
         decay = min(self.stage.ema_decay, (1 + self.step) / (10 + self.step))
-        state = self.task.model.state_dict()
+        state = self._own()
         torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - decay)
 
 

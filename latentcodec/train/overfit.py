@@ -47,6 +47,9 @@ class OverfitTask:
         assert isinstance(function, FittedFunction)
         return function
 
+    def is_foreign(self, name: str) -> bool:
+        return False
+
     @torch.no_grad()
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """No weights: mixing starts as the Karhunen-Loeve transform of every band."""

@@ -12,7 +12,7 @@ from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import PRESETS, Layout
 from latentcodec.models.overfit.reference import merge
 from latentcodec.models.sodec import export as sodec_export
-from latentcodec.models.sodec.config import SodecConfig
+from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec import export as stablecodec_export
 from latentcodec.models.stablecodec.config import StableCodecConfig
@@ -40,7 +40,7 @@ def train_stage(
     """Train (or resume) `stage` in runs/<stage name>.
 
     A new run starts from the exported weights in `start`, or from the average of the stage that the recipe names. Its
-    sizes are those of what it starts from, or of the JSON file `config`, or the default ones.
+    sizes are those of what it starts from, or of the JSON file `config`, or those of the stage's scale.
     """
     torch.manual_seed(seed)
     origin = _origin(stage, runs, start, config)
@@ -55,8 +55,19 @@ def train_stage(
     trainer.run(batches)
 
 
+def is_complete(stage: Stage, runs: Path) -> bool:
+    """Whether the stage has been trained to its last step."""
+    path = runs / stage.name / "state.pt"
+    return path.exists() and State.load(path).step >= stage.steps
+
+
 def try_stage(
-    stage: Stage, data: Path, runs: Path, device: torch.device, start: Path | None, config: Path | None
+    stage: Stage,
+    data: Path,
+    runs: Path,
+    device: torch.device,
+    start: Path | None,
+    config: Path | None,
 ) -> dict[str, float]:
     """One step's loss with everything that training would use, saving nothing; returns its figures."""
     origin = _origin(stage, runs, start, config)
@@ -88,7 +99,8 @@ def _origin(stage: Stage, runs: Path, start: Path | None, config: Path | None) -
     if start is not None:
         return _exported(stage, start, config)
     if stage.start is None:
-        return _Origin(None, _read_config(stage, config))
+        of_scale = SCALES[stage.scale] if stage.task == "sodec" else None
+        return _Origin(None, _read_config(stage, config) or of_scale)
     state = load_state(runs / stage.start)
     return _Origin(state.average, _read_config(stage, config) or _parsed(stage, state.config))
 
@@ -133,7 +145,12 @@ def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = Non
     elif stage.task in ("stablecodec", "sodec"):
         config = _parsed(stage, state.config)
         codec = Sodec(config) if isinstance(config, SodecConfig) else StableCodec(config or StableCodecConfig())
-        codec.load_state_dict({k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")})
+        average = {k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")}
+        missing = codec.load_state_dict(average, strict=False).missing_keys
+        if isinstance(config, SodecConfig):
+            missing = [name for name in missing if not sodec_export.is_foreign(name, config)]
+        if missing:
+            raise InputError(f"the state of stage {stage.name!r} lacks {missing[0]}")
         if former is not None:
             _mix(stage, codec, former, share)
         module = sodec_export if isinstance(codec, Sodec) else stablecodec_export

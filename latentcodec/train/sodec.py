@@ -1,20 +1,22 @@
 """Rate annealing: the codec at high rates, then the diffusion path on the frozen codec, then both at the target rates.
 
-The autoencoder and the denoiser come from StableCodec mini, which is to this method what Stable Diffusion is to the
-published one; the autoencoder stays frozen.
+At mini scale the autoencoder and the denoiser come from StableCodec mini, which is to it what Stable Diffusion is to
+the full scale; the autoencoder stays frozen.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import InputError
 from latentcodec.models.sodec.config import SodecConfig
+from latentcodec.models.sodec.export import is_foreign
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.export import restore
 from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.frozen import put_in_place
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
 from latentcodec.train.klt import fit_gains, initialise_sodec
@@ -42,6 +44,7 @@ class SodecTask:
         self.device = device
         self.codec = Sodec(config or SodecConfig())
         self.config = self.codec.config.to_json()
+        put_in_place(self.codec, torch.bfloat16)
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
         for name in _frozen(stage.part):
@@ -53,10 +56,14 @@ class SodecTask:
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
 
+    def is_foreign(self, name: str) -> bool:
+        return is_foreign(name.removeprefix("codec."), self.codec.config)
+
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Weights of an earlier stage, or none: then autoencoder and denoiser are those of StableCodec mini."""
         if weights is None:
-            self._adopt()
+            if self.codec.config.stable_diffusion is None:
+                self._adopt()
             crops = torch.cat([to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)])
             with torch.no_grad():
                 initialise_sodec(self.codec, crops)
@@ -66,10 +73,7 @@ class SodecTask:
         for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
             found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             if module is not None and (found or prefix == "codec."):
-                try:
-                    module.load_state_dict(found)
-                except RuntimeError as error:
-                    raise InputError("the weights to start from do not fit this model") from error
+                _load(module, found, self.is_foreign, prefix)
 
     def _adopt(self) -> None:
         """Autoencoder, denoiser and rate embedding of StableCodec mini."""
@@ -134,6 +138,15 @@ class SodecTask:
             coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
         # What H_s makes of z trains H_s alone: z is there for the probabilities.
         return y + (coded - y).detach(), z.detach(), bits / (pixels.shape[2] * pixels.shape[3])
+
+
+def _load(module: nn.Module, found: dict[str, Tensor], foreign: Callable[[str], bool], prefix: str) -> None:
+    try:
+        result = module.load_state_dict(found, strict=False)
+    except RuntimeError as error:
+        raise InputError("the weights to start from do not fit this model") from error
+    if result.unexpected_keys or not all(foreign(prefix + name) for name in result.missing_keys):
+        raise InputError("the weights to start from do not fit this model")
 
 
 def _frozen(part: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Training recipes, as rows. A stage starts from the result of the stage named in `start`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 ALL = "all"
 DECODER = "decoder"  # what turns y^ into pixels; what is in a file stays as it is
@@ -43,6 +44,66 @@ class Stage:
     part: str = ALL  # of the model, that is trained
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
+    scale: str = "mini"  # of the model, for task `sodec`
+
+
+SODEC = (
+    Stage(
+        name="sodec-codec",
+        task="sodec",
+        start=None,
+        steps=900,
+        batch=8,
+        crop=192,
+        learning_rate=7e-4,
+        loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.3),
+        warmup_steps=100,
+        decay=0.5,
+        ema_decay=0.99,
+        rate_weights=(60.0, 0.06),
+        part=CODEC,
+        annealing=(3.0, 3.0),
+    ),
+    Stage(
+        name="sodec-diffusion",
+        task="sodec",
+        start="sodec-codec",
+        steps=700,
+        batch=8,
+        crop=192,
+        learning_rate=5e-4,
+        loss=LossWeights(l1=1.0, mse=15.0, lpips_alex=0.8, vgg=0.4, latent=0.02, align=15.0),
+        warmup_steps=100,
+        decay=0.5,
+        ema_decay=0.99,
+        part=DIFFUSION,
+    ),
+    Stage(
+        name="sodec",
+        task="sodec",
+        start="sodec-diffusion",
+        steps=2000,
+        batch=8,
+        crop=192,
+        learning_rate=4e-4,
+        loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, adversarial=0.12, align=5.0),
+        warmup_steps=100,
+        decay=0.7,
+        ema_decay=0.995,
+        annealing=(3.0, 1.0),
+    ),
+)
+# What changes at full scale: larger crops, and as many steps as a few GPUs make in days. Not run: docs/sodec.md.
+SD21: dict[str, dict[str, Any]] = {
+    "sodec-codec": {"steps": 300_000, "crop": 256, "learning_rate": 2e-4, "warmup_steps": 1000, "ema_decay": 0.9999},
+    "sodec-diffusion": {"steps": 60_000, "batch": 2, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.9995},
+    "sodec": {"steps": 100_000, "batch": 2, "crop": 512, "learning_rate": 5e-5, "ema_decay": 0.9995},
+}
+
+
+def _named(stage: Stage, scale: str) -> dict[str, Any]:
+    """Names of a stage, and of the one before it, at another scale."""
+    return {"name": f"{stage.name}-{scale}", "start": stage.start and f"{stage.start}-{scale}", "scale": scale}
 
 
 STAGES = {
@@ -99,50 +160,8 @@ STAGES = {
             loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, latent=0.01, adversarial=0.12),
             rate_weights=(160.0, 0.05),
         ),
-        Stage(
-            name="sodec-codec",
-            task="sodec",
-            start=None,
-            steps=900,
-            batch=8,
-            crop=192,
-            learning_rate=7e-4,
-            loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.3),
-            warmup_steps=100,
-            decay=0.5,
-            ema_decay=0.99,
-            rate_weights=(60.0, 0.06),
-            part=CODEC,
-            annealing=(3.0, 3.0),
-        ),
-        Stage(
-            name="sodec-diffusion",
-            task="sodec",
-            start="sodec-codec",
-            steps=700,
-            batch=8,
-            crop=192,
-            learning_rate=5e-4,
-            loss=LossWeights(l1=1.0, mse=15.0, lpips_alex=0.8, vgg=0.4, latent=0.02, align=15.0),
-            warmup_steps=100,
-            decay=0.5,
-            ema_decay=0.99,
-            part=DIFFUSION,
-        ),
-        Stage(
-            name="sodec",
-            task="sodec",
-            start="sodec-diffusion",
-            steps=2000,
-            batch=8,
-            crop=192,
-            learning_rate=4e-4,
-            loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, adversarial=0.12, align=5.0),
-            warmup_steps=100,
-            decay=0.7,
-            ema_decay=0.995,
-            annealing=(3.0, 1.0),
-        ),
+        *SODEC,
+        *(replace(stage, **SD21[stage.name], **_named(stage, "sd21")) for stage in SODEC),
         *(
             Stage(
                 name=f"overfit-{autoencoder}",

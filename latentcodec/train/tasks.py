@@ -39,6 +39,9 @@ class VaeTask:
         self.device = device
         self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    def is_foreign(self, name: str) -> bool:
+        return False
+
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Weights of an earlier run, or none: then the autoencoder starts as a linear transform."""
         if weights is not None:
@@ -79,6 +82,9 @@ class StableCodecTask:
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
+
+    def is_foreign(self, name: str) -> bool:
+        return False
 
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Weights of a VAE stage, whose latents are then scaled to unit variance, or of an earlier stage like this."""

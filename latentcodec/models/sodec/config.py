@@ -12,13 +12,36 @@ Y_STRIDE, Z_STRIDE = 16, 64
 
 
 @dataclass(frozen=True)
+class StableDiffusionConfig:
+    """The frozen networks of the full scale: Stable Diffusion 2.1 and DINOv2-B/14; smaller ones for tests.
+
+    `context` and `tokens`: channels and number of the tokens that the denoiser attends to. `latent_scale`: what
+    latents are multiplied by. `timestep`: of the schedule, at which `alpha_bar` of SodecConfig is the signal level.
+    """
+
+    unet_widths: tuple[int, ...] = (320, 640, 1280, 1280)
+    unet_heads: tuple[int, ...] = (5, 10, 20, 20)
+    context: int = 1024
+    tokens: int = 77
+    vae_widths: tuple[int, ...] = (128, 256, 512, 512)
+    groups: int = 32
+    latent_scale: float = 0.18215
+    timestep: int = 999
+    lora_rank: int = 16
+    vit_width: int = 768
+    vit_layers: int = 12
+    vit_heads: int = 12
+
+
+@dataclass(frozen=True)
 class SodecConfig:
     """`widths` are the channels of the denoiser at strides 8, 16 and 32; latents y have stride 16, hyper-latents z 64.
 
     `codec_widths`: of analysis and preview decoder at strides 4, 8 and 16. `prior_width`: of what H_s makes of z.
     `tokens`: channels of the guidance, one token for every 32x32 pixels; `heads` and `reach` of its cross-attention,
     which sees the tokens up to `reach` positions away. `guided`: whether there is guidance at all; without, the model
-    is the baseline of an ablation. `rate_range`, `packed_tables`, `packed_reach`: as in StableCodecConfig.
+    is the baseline of an ablation. `stable_diffusion`: the frozen networks of the full scale; None: those of the mini
+    scale. `rate_range`, `packed_tables`, `packed_reach`: as in StableCodecConfig.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -38,6 +61,12 @@ class SodecConfig:
     rate_range: tuple[float, float] = (0.005, 0.6)
     packed_tables: int = 19
     packed_reach: int = 2
+    stable_diffusion: StableDiffusionConfig | None = None
+
+    @property
+    def denoiser_inputs(self) -> int:
+        """Channels that the denoiser takes: features of which the first are x_t, or x_t alone."""
+        return self.widths[0] if self.stable_diffusion is None else self.autoencoder.latent_channels
 
     @property
     def packing(self) -> Packing:
@@ -54,7 +83,9 @@ class SodecConfig:
         try:
             values = json.loads(text)
             inner = AutoencoderConfig(**_with_tuples(values.pop("autoencoder")))
-            return cls(autoencoder=inner, **_with_tuples(values))
+            outer = values.pop("stable_diffusion", None)
+            frozen = None if outer is None else StableDiffusionConfig(**_with_tuples(outer))
+            return cls(autoencoder=inner, stable_diffusion=frozen, **_with_tuples(values))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
 
@@ -62,3 +93,19 @@ class SodecConfig:
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has lists where the dataclasses have tuples."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+SCALES = {
+    "mini": SodecConfig(),
+    "sd21": SodecConfig(
+        autoencoder=AutoencoderConfig(latent_channels=4),
+        widths=(320, 320, 320),
+        codec_widths=(96, 192, 320),
+        y_channels=320,
+        z_channels=64,
+        hyper_width=192,
+        prior_width=128,
+        alpha_bar=0.0046601,
+        stable_diffusion=StableDiffusionConfig(),
+    ),
+}

@@ -1,10 +1,14 @@
-"""Trained networks -> shipped tensors: P and the prior of z become integers, everything else float16."""
+"""Trained networks -> shipped tensors: P and the prior of z become integers; what makes pixels, 8 or 16 bits.
+
+At full scale, the frozen networks do not ship with the weights: they have files of their own.
+"""
 
 from collections.abc import Iterator
 
 from torch import Tensor
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS
+from latentcodec.models.blocks.lora import ADAPTERS
 from latentcodec.models.blocks.shipping import (
     IntegerParameter,
     conv_arrays,
@@ -17,6 +21,7 @@ from latentcodec.models.blocks.shipping import (
     restore_integers,
     shipped_tensors,
 )
+from latentcodec.models.sodec.config import SodecConfig
 from latentcodec.models.sodec.entropy import EntropyModel
 from latentcodec.models.sodec.model import Sodec
 
@@ -25,9 +30,17 @@ CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "out")
 NOT_FLOATS = ("entropy.probability.", "entropy.prior.", "entropy.offset.", "vae.encoder.")
 
 
+def is_foreign(name: str, config: SodecConfig) -> bool:
+    """Whether a tensor of the model belongs to the frozen networks of the full scale."""
+    if config.stable_diffusion is None:
+        return False
+    return name.startswith(("vae.", "guidance.vit.")) or (name.startswith("unet.") and ADAPTERS not in name)
+
+
 def export(codec: Sodec) -> dict[str, Tensor]:
-    """All tensors that encoder and decoder need."""
-    floats = {k: v for k, v in codec.state_dict().items() if not k.startswith(NOT_FLOATS)}
+    """All tensors that encoder and decoder need, but for the frozen networks of the full scale."""
+    state = codec.state_dict()
+    floats = {k: v for k, v in state.items() if not k.startswith(NOT_FLOATS) and not is_foreign(k, codec.config)}
     return shipped_tensors(floats, export_entropy(codec.entropy))
 
 

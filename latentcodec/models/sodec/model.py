@@ -7,8 +7,11 @@
     z^ --H_s--> w --+                                      |
     y^ / gain(rate) +--T_s--> x_t --one step of the UNet <-+--> latents --VAE decoder--> pixels
 
-The autoencoder and the denoiser are those of StableCodec mini; the former stays as it is.
+At mini scale autoencoder and denoiser are those of StableCodec mini, at full scale those of Stable Diffusion 2.1. The
+former stays as it is.
 """
+
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -21,6 +24,9 @@ from latentcodec.models.sodec.entropy import EntropyModel
 from latentcodec.models.sodec.guidance import Guidance
 from latentcodec.models.sodec.transforms import Analysis, LatentTransform, PreviewDecoder, PriorFeatures
 
+if TYPE_CHECKING:
+    from latentcodec.models.sodec.stable_diffusion import FrozenAutoencoder
+
 INITIAL_LOG_GAIN = (-3.0, 0.7)
 
 
@@ -30,7 +36,7 @@ class Sodec(nn.Module):
     def __init__(self, config: SodecConfig):
         super().__init__()
         self.config = config
-        self.vae = MiniVAE(config.autoencoder)
+        self.vae, self.unet, self.guidance = _frozen_or_mini(config)
         self.embedding = RateEmbedding(config.embedding)
         self.analysis = Analysis(config)
         self.log_gain = RateKnots(config.y_channels, *INITIAL_LOG_GAIN, speed=8.0)
@@ -38,10 +44,6 @@ class Sodec(nn.Module):
         self.preview_decoder = PreviewDecoder(config)
         self.prior_features = PriorFeatures(config)
         self.transform = LatentTransform(config)
-        self.guidance = Guidance(config) if config.guided else None
-        attention = (config.tokens, config.heads, config.reach) if config.guided else None
-        latent_channels = config.autoencoder.latent_channels
-        self.unet = MiniUNet(config.widths, latent_channels, config.embedding, config.noise_planes, attention)
 
     def prepare(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] in 0..1 -> the part of the analysis that no rate changes."""
@@ -68,3 +70,16 @@ class Sodec(nn.Module):
     def synthesise(self, y: Tensor, z: Tensor, preview: Tensor, rate: Tensor) -> Tensor:
         """y^ in the quantised domain, z^ and the preview -> the realistic picture [B, 3, H, W], not clamped."""
         return self.vae.decode(self.synthesise_latents(y, z, preview, rate))
+
+
+def _frozen_or_mini(config: SodecConfig) -> tuple["MiniVAE | FrozenAutoencoder", nn.Module, nn.Module | None]:
+    """Autoencoder, denoiser and guidance of the scale."""
+    if config.stable_diffusion is not None:
+        from latentcodec.models.sodec.stable_diffusion import AdaptedUNet, FrozenAutoencoder, VitGuidance
+
+        frozen = config.stable_diffusion
+        return FrozenAutoencoder(frozen), AdaptedUNet(frozen), VitGuidance(frozen) if config.guided else None
+    attention = (config.tokens, config.heads, config.reach) if config.guided else None
+    latent_channels = config.autoencoder.latent_channels
+    unet = MiniUNet(config.widths, latent_channels, config.embedding, config.noise_planes, attention)
+    return MiniVAE(config.autoencoder), unet, Guidance(config) if config.guided else None

@@ -81,18 +81,18 @@ class PriorFeatures(nn.Module):
 
 
 class LatentTransform(nn.Module):
-    """y^ [B, M, h, w] and w [B, P, h, w] -> features F [B, w8, 2h, 2w]; the first channels are the noisy latent x_t."""
+    """y^ [B, M, h, w] and w [B, P, h, w] -> features F [B, D, 2h, 2w]; the first channels are the noisy latent x_t."""
 
     def __init__(self, config: SodecConfig):
         super().__init__()
-        w8, w16, _ = config.widths
+        w16 = config.widths[1]
         self.latent_channels = config.autoencoder.latent_channels
         self.stack = Stack(
             conv(config.y_channels + config.prior_width, w16),
             narrow(w16, config.embedding),
             narrow(w16, config.embedding),
             narrow(w16, config.embedding),
-            Up(w16, w8, gain=SMALL),
+            Up(w16, config.denoiser_inputs, gain=SMALL),
         )
         self.shortcut = conv(config.y_channels, 4 * self.latent_channels, kernel=1)
 

@@ -1,0 +1,198 @@
+"""SODEC at full scale: the frozen networks are Stable Diffusion 2.1 and a DINOv2 vision transformer.
+
+They stand where the mini scale has MiniVAE, MiniUNet and Guidance, behind the same calls. Of the denoiser, low-rank
+adapters are trained; of the guidance, the projector to 77 tokens of 1024 channels, which take the place of a text.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from latentcodec.errors import InputError, WeightsError
+from latentcodec.models.blocks.lora import ADAPTERS, adapt, adapted_names
+from latentcodec.models.sodec.config import StableDiffusionConfig
+
+if TYPE_CHECKING:
+    from latentcodec.models.sodec.model import Sodec
+
+ADAPTED = (
+    "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "conv_shortcut", "conv", "proj_in", "proj_out",
+    "ff.net.0.proj", "ff.net.2",
+)  # fmt: skip
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+PATCH = 14
+VIT_SCALE = 7 / 8  # of the preview: multiples of 64 pixels become multiples of PATCH
+
+
+class FrozenAutoencoder(nn.Module):
+    """AutoencoderKL: pixels [B, 3, H, W] in 0..1 <-> scaled latents (the posterior's mode) [B, 4, H/8, W/8]."""
+
+    def __init__(self, config: StableDiffusionConfig):
+        super().__init__()
+        levels = len(config.vae_widths)
+        self.latent_scale = config.latent_scale
+        self.network = (
+            _diffusers()
+            .AutoencoderKL(
+                block_out_channels=config.vae_widths,
+                down_block_types=("DownEncoderBlock2D",) * levels,
+                up_block_types=("UpDecoderBlock2D",) * levels,
+                layers_per_block=2,
+                latent_channels=4,
+                norm_num_groups=config.groups,
+            )
+            .requires_grad_(requires_grad=False)
+        )
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """-> latents, times the constant that gives them about unit variance."""
+        mode: Tensor = self.network.encode(_in_type_of(self.network, 2 * pixels - 1)).latent_dist.mode()
+        return mode.float() * self.latent_scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """-> pixels, not clamped."""
+        pixels: Tensor = self.network.decode(_in_type_of(self.network, latents / self.latent_scale)).sample
+        return (pixels.float() + 1) / 2
+
+
+class AdaptedUNet(nn.Module):
+    """Noisy latents [B, 4, h, w] and tokens [B, N, D] -> predicted noise, at one time step and whatever the rate."""
+
+    def __init__(self, config: StableDiffusionConfig):
+        super().__init__()
+        self.config = config
+        cross, plain = "CrossAttn{}Block2D", "{}Block2D"
+        kinds = [cross] * (len(config.unet_widths) - 1) + [plain]
+        self.network = _diffusers().UNet2DConditionModel(
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=config.unet_widths,
+            attention_head_dim=config.unet_heads,
+            cross_attention_dim=config.context,
+            down_block_types=tuple(kind.format("Down") for kind in kinds),
+            up_block_types=tuple(kind.format("Up") for kind in reversed(kinds)),
+            use_linear_projection=True,
+            norm_num_groups=config.groups,
+        )
+        adapt(self.network, ADAPTED, config.lora_rank)
+
+    def forward(self, features: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
+        if tokens is None:
+            tokens = features.new_zeros(len(features), 1, self.config.context)
+        features, tokens = _in_type_of(self.network, features), _in_type_of(self.network, tokens)
+        noise: Tensor = self.network(features, self.config.timestep, encoder_hidden_states=tokens).sample
+        return noise.float()
+
+
+class VitGuidance(nn.Module):
+    """Preview [B, 3, H, W] in 0..1 -> tokens [B, 77, 1024]: a frozen vision transformer, then a projector."""
+
+    def __init__(self, config: StableDiffusionConfig):
+        super().__init__()
+        transformers = _transformers()
+        self.vit = transformers.Dinov2Model(
+            transformers.Dinov2Config(
+                hidden_size=config.vit_width,
+                num_hidden_layers=config.vit_layers,
+                num_attention_heads=config.vit_heads,
+                patch_size=PATCH,
+                image_size=518,
+            )
+        ).requires_grad_(requires_grad=False)
+        self.projector = Projector(config)
+
+    def forward(self, preview: Tensor) -> Tensor:
+        size = [round(side * VIT_SCALE) for side in preview.shape[2:]]
+        seen = F.interpolate(preview.clamp(0, 1), size, mode="bilinear", antialias=True)
+        mean, std = (seen.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+        features = self.vit(_in_type_of(self.vit, (seen - mean) / std)).last_hidden_state[:, 1:]
+        return self.projector(features.float())
+
+
+class Projector(nn.Module):
+    """Features [B, N, V] of any number of patches -> tokens [B, T, D]: learned queries attend to them."""
+
+    def __init__(self, config: StableDiffusionConfig):
+        super().__init__()
+        width = config.context
+        self.queries = nn.Parameter(torch.randn(config.tokens, width) * 0.02)
+        self.enter = nn.Sequential(nn.LayerNorm(config.vit_width), nn.Linear(config.vit_width, width))
+        self.attention = nn.MultiheadAttention(width, max(1, width // 64), batch_first=True)
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, features: Tensor) -> Tensor:
+        entered = self.enter(features)
+        queries = self.queries.expand(len(features), -1, -1)
+        tokens = queries + self.attention(queries, entered, entered, need_weights=False)[0]
+        return tokens + self.leave(tokens)
+
+
+def _in_type_of(network: nn.Module, x: Tensor) -> Tensor:
+    return x.to(next(network.parameters()).dtype)
+
+
+# What published files call what the libraries call otherwise today.
+VAE_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+VIT_NAMES = {
+    ".attention.attention.query.": ".attention.q_proj.",
+    ".attention.attention.key.": ".attention.k_proj.",
+    ".attention.attention.value.": ".attention.v_proj.",
+    ".attention.output.dense.": ".attention.o_proj.",
+}
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Published tensors of the frozen networks, under the names of their files."""
+
+    vae: Mapping[str, Tensor]
+    unet: Mapping[str, Tensor]
+    vit: Mapping[str, Tensor]
+
+
+def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
+    """Put the frozen networks of a Sodec in place, in this type. Strict: raises WeightsError.
+
+    bfloat16 takes half of the memory, where the hardware multiplies it.
+    """
+    networks: list[tuple[Any, Mapping[str, Tensor], Mapping[str, str]]]
+    networks = [(codec.vae.network, frozen.vae, VAE_NAMES), (codec.unet.network, frozen.unet, {})]
+    if codec.guidance is not None:
+        networks.append((codec.guidance.vit, frozen.vit, VIT_NAMES))
+    for network, tensors, names in networks:
+        state = adapted_names({_renamed(name, names): value.to(dtype) for name, value in tensors.items()}, network)
+        try:
+            result = network.load_state_dict(state, strict=False, assign=True)
+        except RuntimeError as error:
+            raise WeightsError(f"not the weights of {type(network).__name__}: {str(error).splitlines()[1]}") from error
+        missing = [name for name in result.missing_keys if ADAPTERS not in name]
+        if missing or result.unexpected_keys:
+            raise WeightsError(
+                f"{type(network).__name__}: a tensor too few or too many: {(missing + result.unexpected_keys)[0]}"
+            )
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    for old, new in names.items():
+        name = name.replace(old, new)
+    return name
+
+
+def _diffusers() -> Any:
+    try:
+        import diffusers
+    except ImportError as error:
+        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
+    return diffusers
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
+    return transformers
