@@ -37,7 +37,7 @@ class Figures:
               help="0.05bpp, 20kB or 2048B: a budget for the file, never exceeded; 0 to 100: a quality.")  # fmt: skip
 @click.option("--method", default=None, help="Coding method: stablecodec, overfit or sodec.  (default: stablecodec)")
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
-              help="Autoencoder of method overfit: mini (default), taef2, or a folder.")  # fmt: skip
+              help="Autoencoder of method overfit: mini (default), taef2, sd-turbo, or a folder.")  # fmt: skip
 @click.option("--model", type=click.Path(exists=True, dir_okay=False), default=None,
               help="File of weights, as lcodec train --export writes it, for stablecodec and sodec.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MINI = "mini"
 TAEF2 = "taef2"
+SD_TURBO = "sd-turbo"
 MINI_PREFIX = "vae."
 WEIGHT_FILES = (".safetensors", ".pth")
 CONFIG = "config.json"
@@ -62,6 +63,8 @@ def _load(source: str, device: torch.device) -> Autoencoder:
     if source == TAEF2:
         parts = (store.load(f"{TAEF2}-encoder").tensors, store.load(f"{TAEF2}-decoder").tensors)
         return _tiny(*parts, device)
+    if source == SD_TURBO:
+        return _stable_diffusion(store.load(f"{SD_TURBO}-vae").tensors, device)
     folder = _folder(source)
     if (folder / CONFIG).exists():
         return _from_diffusers(folder, device)
@@ -80,7 +83,7 @@ def folder_sha256(source: str) -> str:
 def _folder(source: str) -> Path:
     folder = Path(source)
     if not folder.is_dir():
-        raise InputError(f"no autoencoder called {source!r}, nor a folder; there is {MINI}, {TAEF2}")
+        raise InputError(f"no autoencoder called {source!r}, nor a folder; there is {MINI}, {TAEF2}, {SD_TURBO}")
     return folder
 
 
@@ -92,6 +95,13 @@ def _mini(device: torch.device) -> Autoencoder:
     model.load_state_dict({k.removeprefix(MINI_PREFIX): v for k, v in tensors.items() if k.startswith(MINI_PREFIX)})
     model = _ready(model, device)
     return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE, local=True)
+
+
+def _stable_diffusion(tensors: dict[str, Tensor], device: torch.device) -> Autoencoder:
+    from latentcodec.models.sodec.stable_diffusion import load_autoencoder as load
+
+    model = _ready(load(tensors), device)
+    return Autoencoder(model, model.encode, model.decode, model.latent_channels, model.stride)
 
 
 def _tiny(encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.device) -> Autoencoder:

@@ -38,6 +38,7 @@ class Method:
     fits: bool = False
 
 
+FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder without a reference of its own are relative to
 METHODS = (
     Method("stablecodec", 2, (Model("stablecodec-mini", ("stablecodec-mini",)),)),
     Method(
@@ -46,13 +47,13 @@ METHODS = (
         (
             Model("mini", ("stablecodec-mini", "overfit-mini")),
             Model("taef2", ("taef2-encoder", "taef2-decoder", "overfit-taef2")),
+            Model("sd-turbo", ("sd-turbo-vae", FOREIGN_REFERENCE)),
         ),
         fits=True,
     ),
     Method("sodec", 3, (Model("sodec-mini", ("sodec-mini",)),), preview=True),
 )
 DEFAULT_METHOD = "stablecodec"
-FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder that no row names are relative to
 
 
 def method_named(name: str) -> Method:
@@ -177,4 +178,5 @@ def _overfit(method: Method, model: str, device: "torch.device") -> Pipeline:
     if native is None and fingerprint in {fingerprint_of(known) for known in method.models}:
         raise WeightsError(f"{model} cannot be told from an autoencoder that this program knows")
     arrays = {name: tensor.numpy() for name, tensor in reference.tensors.items()}
-    return OverfitPipeline(load_autoencoder(model, device), arrays, native is not None, fingerprint, device)
+    own = native is not None and (native.name == "mini" or native.weights[-1] != FOREIGN_REFERENCE)
+    return OverfitPipeline(load_autoencoder(model, device), arrays, own, fingerprint, device)

@@ -71,10 +71,11 @@ def test_prefix_is_that_of_the_document():
 
 def test_models_are_those_of_the_document():
     rows = table_after("overfit.md", "autoencoder | C | stride | files")
-    named = {row[0]: [part.split(" (")[0] for part in row[3].split(", ")] for row in rows[:-1]}
+    named = {row[0].split(":")[0]: [part.split(" (")[0] for part in row[3].split(", ")] for row in rows[:-1]}
     method = registry.method_named("overfit")
     assert {model.name for model in method.models} == set(named)
     assert named["taef2"] == list(method.models[1].weights)
+    assert named["sd-turbo"] == list(method.models[2].weights)
     assert named["mini"][0] == method.models[0].weights[0]
     assert rows[0][3].endswith(method.models[0].weights[1])
     assert (overfit_encoding.PACKING.tables, overfit_encoding.PACKING.reach) == (19, 2)

@@ -15,10 +15,12 @@ from latentcodec.errors import WeightsError
 from latentcodec.image import Picture, read_rgb, write_picture
 from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.blocks.lora import ADAPTERS, adapt, merge
+from latentcodec.models.sodec import stable_diffusion
 from latentcodec.models.sodec.config import SCALES, SodecConfig, StableDiffusionConfig
 from latentcodec.models.sodec.export import is_foreign
 from latentcodec.models.sodec.model import Sodec
-from latentcodec.pipelines import frozen
+from latentcodec.pipelines import autoencoders, frozen
+from latentcodec.pipelines.base import Settings
 from latentcodec.rate import Quality
 from latentcodec.train.loop import load_state
 from latentcodec.train.run import export_stage, train_stage
@@ -158,3 +160,18 @@ def test_the_full_scale_is_the_published_one() -> None:
     assert sum(value.numel() for value in codec.vae.network.state_dict().values()) == 83_653_863
     assert sum(value.numel() for value in codec.guidance.vit.state_dict().values()) == 86_580_480
     assert (codec.config.stable_diffusion.tokens, codec.config.stable_diffusion.context) == (77, 1024)
+
+
+def test_the_autoencoder_of_sd_turbo_serves_method_overfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files say which autoencoder they need; its weights are fetched, so nobody has to name them to decode."""
+    torch.manual_seed(5)
+    network: Any = stable_diffusion.FrozenAutoencoder(SMALL).network
+    tensors, load = published(network, PUBLISHED), store.load
+    held = store.Weights({name: value.half() for name, value in tensors.items()}, {}, 0)
+    monkeypatch.setattr(stable_diffusion, "StableDiffusionConfig", lambda: SMALL)
+    monkeypatch.setattr(autoencoders.store, "load", lambda name: held if name == "sd-turbo-vae" else load(name))
+    pixels = read_rgb(PHOTO)[:96, :128]
+    data = api.encode(Picture(pixels), Quality(60), method="overfit", vae="sd-turbo", settings=Settings(1))
+    assert api.decode(data).size == (128, 96)
+    with pytest.raises(WeightsError, match="was written with sd-turbo, not with taef2"):
+        api.decode(data, vae="taef2")

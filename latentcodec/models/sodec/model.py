@@ -36,7 +36,8 @@ class Sodec(nn.Module):
     def __init__(self, config: SodecConfig):
         super().__init__()
         self.config = config
-        self.vae, self.unet, self.guidance = _frozen_or_mini(config)
+        vae, unet, guidance = _frozen_or_mini(config)
+        self.vae = vae
         self.embedding = RateEmbedding(config.embedding)
         self.analysis = Analysis(config)
         self.log_gain = RateKnots(config.y_channels, *INITIAL_LOG_GAIN, speed=8.0)
@@ -44,6 +45,8 @@ class Sodec(nn.Module):
         self.preview_decoder = PreviewDecoder(config)
         self.prior_features = PriorFeatures(config)
         self.transform = LatentTransform(config)
+        self.guidance = guidance
+        self.unet = unet
 
     def prepare(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels [B, 3, H, W] in 0..1 -> the part of the analysis that no rate changes."""

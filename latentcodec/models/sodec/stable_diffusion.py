@@ -35,6 +35,7 @@ class FrozenAutoencoder(nn.Module):
         super().__init__()
         levels = len(config.vae_widths)
         self.latent_scale = config.latent_scale
+        self.latent_channels, self.stride = 4, 1 << (levels - 1)
         self.network = (
             _diffusers()
             .AutoencoderKL(
@@ -42,7 +43,7 @@ class FrozenAutoencoder(nn.Module):
                 down_block_types=("DownEncoderBlock2D",) * levels,
                 up_block_types=("UpDecoderBlock2D",) * levels,
                 layers_per_block=2,
-                latent_channels=4,
+                latent_channels=self.latent_channels,
                 norm_num_groups=config.groups,
             )
             .requires_grad_(requires_grad=False)
@@ -154,6 +155,14 @@ class Frozen:
     vit: Mapping[str, Tensor]
 
 
+def load_autoencoder(tensors: Mapping[str, Tensor]) -> FrozenAutoencoder:
+    """The autoencoder of Stable Diffusion 1, 2 or Turbo, which are of one layout, in float32. Raises WeightsError."""
+    with torch.device("meta"):
+        autoencoder = FrozenAutoencoder(StableDiffusionConfig())
+    _put(autoencoder.network, tensors, VAE_NAMES, torch.float32)
+    return autoencoder
+
+
 def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
     """Put the frozen networks of a Sodec in place, in this type. Strict: raises WeightsError.
 
@@ -164,16 +173,19 @@ def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
     if codec.guidance is not None:
         networks.append((codec.guidance.vit, frozen.vit, VIT_NAMES))
     for network, tensors, names in networks:
-        state = adapted_names({_renamed(name, names): value.to(dtype) for name, value in tensors.items()}, network)
-        try:
-            result = network.load_state_dict(state, strict=False, assign=True)
-        except RuntimeError as error:
-            raise WeightsError(f"not the weights of {type(network).__name__}: {str(error).splitlines()[1]}") from error
-        missing = [name for name in result.missing_keys if ADAPTERS not in name]
-        if missing or result.unexpected_keys:
-            raise WeightsError(
-                f"{type(network).__name__}: a tensor too few or too many: {(missing + result.unexpected_keys)[0]}"
-            )
+        _put(network, tensors, names, dtype)
+
+
+def _put(network: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], dtype: torch.dtype) -> None:
+    state = adapted_names({_renamed(name, names): value.to(dtype) for name, value in tensors.items()}, network)
+    kind = type(network).__name__
+    try:
+        result = network.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:
+        raise WeightsError(f"not the weights of {kind}: {str(error).splitlines()[1]}") from error
+    wrong = [name for name in result.missing_keys if ADAPTERS not in name] + result.unexpected_keys
+    if wrong:
+        raise WeightsError(f"{kind}: a tensor too few or too many: {wrong[0]}")
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:
