@@ -98,7 +98,7 @@ def _mini(device: torch.device) -> Autoencoder:
 
 
 def _stable_diffusion(tensors: dict[str, Tensor], device: torch.device) -> Autoencoder:
-    from latentcodec.models.sodec.stable_diffusion import load_autoencoder as load
+    from latentcodec.models.diffusion.stable_diffusion import load_autoencoder as load
 
     model = _ready(load(tensors), device)
     return Autoencoder(model, model.encode, model.decode, model.latent_channels, model.stride)

@@ -15,8 +15,9 @@ from latentcodec.errors import WeightsError
 from latentcodec.image import Picture, read_rgb, write_picture
 from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.blocks.lora import ADAPTERS, adapt, merge
-from latentcodec.models.sodec import stable_diffusion
-from latentcodec.models.sodec.config import SCALES, SodecConfig, StableDiffusionConfig
+from latentcodec.models.diffusion import stable_diffusion
+from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.export import is_foreign
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.pipelines import autoencoders, frozen

@@ -7,30 +7,9 @@ from typing import Any
 from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
+from latentcodec.models.diffusion.config import StableDiffusionConfig
 
 Y_STRIDE, Z_STRIDE = 16, 64
-
-
-@dataclass(frozen=True)
-class StableDiffusionConfig:
-    """The frozen networks of the full scale: Stable Diffusion 2.1 and DINOv2-B/14; smaller ones for tests.
-
-    `context` and `tokens`: channels and number of the tokens that the denoiser attends to. `latent_scale`: what
-    latents are multiplied by. `timestep`: of the schedule, at which `alpha_bar` of SodecConfig is the signal level.
-    """
-
-    unet_widths: tuple[int, ...] = (320, 640, 1280, 1280)
-    unet_heads: tuple[int, ...] = (5, 10, 20, 20)
-    context: int = 1024
-    tokens: int = 77
-    vae_widths: tuple[int, ...] = (128, 256, 512, 512)
-    groups: int = 32
-    latent_scale: float = 0.18215
-    timestep: int = 999
-    lora_rank: int = 16
-    vit_width: int = 768
-    vit_layers: int = 12
-    vit_heads: int = 12
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from latentcodec.models.sodec.guidance import Guidance
 from latentcodec.models.sodec.transforms import Analysis, LatentTransform, PreviewDecoder, PriorFeatures
 
 if TYPE_CHECKING:
-    from latentcodec.models.sodec.stable_diffusion import FrozenAutoencoder
+    from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder
 
 INITIAL_LOG_GAIN = (-3.0, 0.7)
 
@@ -78,7 +78,8 @@ class Sodec(nn.Module):
 def _frozen_or_mini(config: SodecConfig) -> tuple["MiniVAE | FrozenAutoencoder", nn.Module, nn.Module | None]:
     """Autoencoder, denoiser and guidance of the scale."""
     if config.stable_diffusion is not None:
-        from latentcodec.models.sodec.stable_diffusion import AdaptedUNet, FrozenAutoencoder, VitGuidance
+        from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder
+        from latentcodec.models.sodec.stable_diffusion import AdaptedUNet, VitGuidance
 
         frozen = config.stable_diffusion
         return FrozenAutoencoder(frozen), AdaptedUNet(frozen), VitGuidance(frozen) if config.guided else None

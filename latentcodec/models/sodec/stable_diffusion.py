@@ -12,9 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.errors import InputError, WeightsError
-from latentcodec.models.blocks.lora import ADAPTERS, adapt, adapted_names
-from latentcodec.models.sodec.config import StableDiffusionConfig
+from latentcodec.errors import InputError
+from latentcodec.models.blocks.lora import adapt
+from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.diffusion.stable_diffusion import (
+    VAE_NAMES,
+    build_unet,
+    in_type_of,
+    put_weights,
+)
 
 if TYPE_CHECKING:
     from latentcodec.models.sodec.model import Sodec
@@ -28,63 +34,19 @@ PATCH = 14
 VIT_SCALE = 7 / 8  # of the preview: multiples of 64 pixels become multiples of PATCH
 
 
-class FrozenAutoencoder(nn.Module):
-    """AutoencoderKL: pixels [B, 3, H, W] in 0..1 <-> scaled latents (the posterior's mode) [B, 4, H/8, W/8]."""
-
-    def __init__(self, config: StableDiffusionConfig):
-        super().__init__()
-        levels = len(config.vae_widths)
-        self.latent_scale = config.latent_scale
-        self.latent_channels, self.stride = 4, 1 << (levels - 1)
-        self.network = (
-            _diffusers()
-            .AutoencoderKL(
-                block_out_channels=config.vae_widths,
-                down_block_types=("DownEncoderBlock2D",) * levels,
-                up_block_types=("UpDecoderBlock2D",) * levels,
-                layers_per_block=2,
-                latent_channels=self.latent_channels,
-                norm_num_groups=config.groups,
-            )
-            .requires_grad_(requires_grad=False)
-        )
-
-    def encode(self, pixels: Tensor) -> Tensor:
-        """-> latents, times the constant that gives them about unit variance."""
-        mode: Tensor = self.network.encode(_in_type_of(self.network, 2 * pixels - 1)).latent_dist.mode()
-        return mode.float() * self.latent_scale
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """-> pixels, not clamped."""
-        pixels: Tensor = self.network.decode(_in_type_of(self.network, latents / self.latent_scale)).sample
-        return (pixels.float() + 1) / 2
-
-
 class AdaptedUNet(nn.Module):
     """Noisy latents [B, 4, h, w] and tokens [B, N, D] -> predicted noise, at one time step and whatever the rate."""
 
     def __init__(self, config: StableDiffusionConfig):
         super().__init__()
         self.config = config
-        cross, plain = "CrossAttn{}Block2D", "{}Block2D"
-        kinds = [cross] * (len(config.unet_widths) - 1) + [plain]
-        self.network = _diffusers().UNet2DConditionModel(
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=config.unet_widths,
-            attention_head_dim=config.unet_heads,
-            cross_attention_dim=config.context,
-            down_block_types=tuple(kind.format("Down") for kind in kinds),
-            up_block_types=tuple(kind.format("Up") for kind in reversed(kinds)),
-            use_linear_projection=True,
-            norm_num_groups=config.groups,
-        )
+        self.network = build_unet(config)
         adapt(self.network, ADAPTED, config.lora_rank)
 
     def forward(self, features: Tensor, embedding: Tensor, tokens: Tensor | None = None) -> Tensor:
         if tokens is None:
             tokens = features.new_zeros(len(features), 1, self.config.context)
-        features, tokens = _in_type_of(self.network, features), _in_type_of(self.network, tokens)
+        features, tokens = in_type_of(self.network, features), in_type_of(self.network, tokens)
         noise: Tensor = self.network(features, self.config.timestep, encoder_hidden_states=tokens).sample
         return noise.float()
 
@@ -110,7 +72,7 @@ class VitGuidance(nn.Module):
         size = [round(side * VIT_SCALE) for side in preview.shape[2:]]
         seen = F.interpolate(preview.clamp(0, 1), size, mode="bilinear", antialias=True)
         mean, std = (seen.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        features = self.vit(_in_type_of(self.vit, (seen - mean) / std)).last_hidden_state[:, 1:]
+        features = self.vit(in_type_of(self.vit, (seen - mean) / std)).last_hidden_state[:, 1:]
         return self.projector(features.float())
 
 
@@ -132,12 +94,6 @@ class Projector(nn.Module):
         return tokens + self.leave(tokens)
 
 
-def _in_type_of(network: nn.Module, x: Tensor) -> Tensor:
-    return x.to(next(network.parameters()).dtype)
-
-
-# What published files call what the libraries call otherwise today.
-VAE_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 VIT_NAMES = {
     ".attention.attention.query.": ".attention.q_proj.",
     ".attention.attention.key.": ".attention.k_proj.",
@@ -155,14 +111,6 @@ class Frozen:
     vit: Mapping[str, Tensor]
 
 
-def load_autoencoder(tensors: Mapping[str, Tensor]) -> FrozenAutoencoder:
-    """The autoencoder of Stable Diffusion 1, 2 or Turbo, which are of one layout, in float32. Raises WeightsError."""
-    with torch.device("meta"):
-        autoencoder = FrozenAutoencoder(StableDiffusionConfig())
-    _put(autoencoder.network, tensors, VAE_NAMES, torch.float32)
-    return autoencoder
-
-
 def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
     """Put the frozen networks of a Sodec in place, in this type. Strict: raises WeightsError.
 
@@ -173,33 +121,7 @@ def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
     if codec.guidance is not None:
         networks.append((codec.guidance.vit, frozen.vit, VIT_NAMES))
     for network, tensors, names in networks:
-        _put(network, tensors, names, dtype)
-
-
-def _put(network: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], dtype: torch.dtype) -> None:
-    state = adapted_names({_renamed(name, names): value.to(dtype) for name, value in tensors.items()}, network)
-    kind = type(network).__name__
-    try:
-        result = network.load_state_dict(state, strict=False, assign=True)
-    except RuntimeError as error:
-        raise WeightsError(f"not the weights of {kind}: {str(error).splitlines()[1]}") from error
-    wrong = [name for name in result.missing_keys if ADAPTERS not in name] + result.unexpected_keys
-    if wrong:
-        raise WeightsError(f"{kind}: a tensor too few or too many: {wrong[0]}")
-
-
-def _renamed(name: str, names: Mapping[str, str]) -> str:
-    for old, new in names.items():
-        name = name.replace(old, new)
-    return name
-
-
-def _diffusers() -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
-    return diffusers
+        put_weights(network, tensors, names, dtype)
 
 
 def _transformers() -> Any:

@@ -1,0 +1,1 @@
+"""Stable Diffusion's networks, which methods at full scale build on."""

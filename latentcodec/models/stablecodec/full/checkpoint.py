@@ -1,0 +1,129 @@
+"""Published checkpoints <-> our tensors. Strict: what is missing, left over or of another shape is named.
+
+A checkpoint has three states: adapters of the VAE encoder, adapters of the UNet with its new first layer, and the
+latent codec with its entropy bottleneck. ELIC's file gives the auxiliary encoder. The tensors of a weights file are
+
+    codec.*, auxiliary_encoder.*, unet.conv_in.*     as they are
+    bottleneck.{matrices,biases,factors}.N           density of z, either spelling of CompressAI
+    vae.M.{down,up}, unet.M.{down,up}                adapter of module M: matrices A and B of its low-rank change
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from latentcodec.errors import WeightsError
+from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
+from latentcodec.models.stablecodec.full.codec import LatentCodec
+from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.elic import ElicAnalysis
+
+STATES = ("state_dict_codec", "state_dict_vae", "state_dict_unet")
+ADAPTED_VAE = re.compile(r"encoder\..*(conv1|conv2|conv_in|conv_shortcut|conv|conv_out|to_k|to_q|to_v|to_out\.0)")
+ADAPTED_UNET = re.compile(
+    r"(.*\.)?(to_k|to_q|to_v|to_out\.0|conv|conv1|conv2|conv_shortcut|conv_out|proj_in|proj_out|ff\.net\.2|ff\.net\.0\.proj)"
+)
+RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
+FILTERS = (1, 3, 3, 3, 3, 1)  # of the density model of every channel of z (Balle et al. 2018)
+# Rebuilt from the rest, or never used: tables, bounds, and quantiles that were not trained.
+DERIVED = re.compile(
+    r"gaussian_conditional\..*|entropy_bottleneck\.(_offset|_quantized_cdf|_cdf_length|target|quantiles"
+    r"|likelihood_lower_bound\.bound)"
+)
+OLD_SPELLING = re.compile(r"_(matrix|bias|factor)(\d)")
+NEW_NAMES = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
+
+
+def convert(
+    checkpoint: Mapping[str, Mapping[str, Tensor]], elic: Mapping[str, Tensor], config: FullConfig
+) -> dict[str, Tensor]:
+    """The three states of a checkpoint and ELIC's state -> tensors of a weights file. Raises WeightsError."""
+    if set(checkpoint) != set(STATES):
+        raise WeightsError(f"not a StableCodec checkpoint: it holds {', '.join(sorted(map(str, checkpoint)))[:80]}")
+    found = {
+        **{_codec_name(name): value for name, value in checkpoint[STATES[0]].items() if not DERIVED.fullmatch(name)},
+        **{_adapter_name("vae", name): value for name, value in checkpoint[STATES[1]].items()},
+        **{_adapter_name("unet", name): value for name, value in checkpoint[STATES[2]].items()},
+        **{f"auxiliary_encoder.{name[4:]}": value for name, value in elic.items() if name.startswith("g_a.")},
+    }
+    return check(found, config)
+
+
+def check(found: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
+    """The tensors, if they are those of a model of these sizes. Raises WeightsError."""
+    expected = expected_shapes(config)
+    for name in expected:
+        if name not in found:
+            raise WeightsError(f"the checkpoint lacks {name}")
+    for name, value in found.items():
+        if name not in expected:
+            raise WeightsError(f"the checkpoint holds {name}, which no module has")
+        if value.shape != expected[name]:
+            raise WeightsError(f"{name} has shape {list(value.shape)}, not {list(expected[name])}")
+    return {name: found[name].contiguous() for name in expected}
+
+
+@cache
+def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
+    """Names and shapes of all tensors of a weights file, but for the text."""
+    with torch.device("meta"):
+        modules = {"codec": LatentCodec(config), "auxiliary_encoder": ElicAnalysis(*config.elic)}
+        vae, unet = FrozenAutoencoder(config.stable_diffusion).network, build_unet(config.stable_diffusion)
+    shapes = {
+        f"{prefix}.{name}": t.shape for prefix, module in modules.items() for name, t in module.state_dict().items()
+    }
+    width = config.stable_diffusion.unet_widths[0]
+    shapes |= {
+        "unet.conv_in.weight": torch.Size((width, config.channels, 3, 3)),
+        "unet.conv_in.bias": torch.Size((width,)),
+    }
+    channels = config.channels // 2
+    for number, (inputs, outputs) in enumerate(itertools.pairwise(FILTERS)):
+        shapes[f"bottleneck.matrices.{number}"] = torch.Size((channels, outputs, inputs))
+        shapes[f"bottleneck.biases.{number}"] = torch.Size((channels, outputs, 1))
+        if number < len(FILTERS) - 2:
+            shapes[f"bottleneck.factors.{number}"] = torch.Size((channels, outputs, 1))
+    for prefix, network, pattern, rank in (
+        ("vae", vae, ADAPTED_VAE, RANK_VAE),
+        ("unet", unet, ADAPTED_UNET, RANK_UNET),
+    ):
+        for name, module in _adapted(network, pattern):
+            outputs, rest = module.weight.shape[0], module.weight.shape[1:]
+            ones = (1,) * (len(rest) - 1)
+            shapes[f"{prefix}.{name}.down"] = torch.Size((rank, *rest))
+            shapes[f"{prefix}.{name}.up"] = torch.Size((outputs, rank, *ones))
+    return shapes
+
+
+def _adapted(network: nn.Module, pattern: re.Pattern[str]) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and pattern.fullmatch(name):
+            yield name, module
+
+
+@torch.no_grad()
+def merge_adapters(network: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
+    """W -> W + (ALPHA / rank) B A, for every module of a network (of SD-Turbo) that has an adapter."""
+    pattern, rank = (ADAPTED_VAE, RANK_VAE) if prefix == "vae" else (ADAPTED_UNET, RANK_UNET)
+    for name, module in _adapted(network, pattern):
+        down, up = (tensors[f"{prefix}.{name}.{part}"].float().flatten(1) for part in ("down", "up"))
+        change = (ALPHA / rank) * (up @ down)
+        module.weight += change.reshape(module.weight.shape).to(module.weight.dtype)
+
+
+def _codec_name(name: str) -> str:
+    if not name.startswith("entropy_bottleneck."):
+        return f"codec.{name}"
+    rest = name.removeprefix("entropy_bottleneck.")
+    old = OLD_SPELLING.fullmatch(rest)
+    return f"bottleneck.{NEW_NAMES[old[1]]}.{old[2]}" if old else f"bottleneck.{rest}"
+
+
+def _adapter_name(prefix: str, name: str) -> str:
+    """encoder.conv_in.lora_A.vae_skip.weight -> vae.encoder.conv_in.down"""
+    match = re.fullmatch(r"(.*)\.lora_([AB])\.\w+\.weight", name)
+    return f"{prefix}.{match[1]}.{'down' if match[2] == 'A' else 'up'}" if match else f"{prefix}.{name}"

@@ -1,0 +1,46 @@
+"""Sizes of the published model; smaller ones for tests. Names of channels follow the paper."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from latentcodec.errors import WeightsError
+from latentcodec.models.diffusion.config import StableDiffusionConfig
+
+Y_STRIDE, Z_STRIDE = 64, 256
+
+
+@dataclass(frozen=True)
+class FullConfig:
+    """`channels`: M, of y and of the features F; z has half of them, the context three times as many.
+
+    `entry`: channels that latents and auxiliary features enter the analysis with; `analysis` and `auxiliary`: widths
+    from stride 16 to 64, and back. `elic`: N and M of the auxiliary encoder. `alpha_bar`: cumulative signal level at
+    the one time step of the denoiser.
+    """
+
+    channels: int = 320
+    entry: tuple[int, int] = (128, 64)
+    analysis: tuple[int, int, int] = (192, 256, 320)
+    auxiliary: tuple[int, int, int] = (320, 256, 192)
+    elic: tuple[int, int] = (192, 320)
+    stable_diffusion: StableDiffusionConfig = field(default_factory=StableDiffusionConfig)
+    alpha_bar: float = 0.00466009509
+
+    def to_json(self) -> str:
+        """One line, as it stands in the metadata of a weights file."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "FullConfig":
+        """Inverse of `to_json`. Raises WeightsError."""
+        try:
+            values = json.loads(text)
+            inner = StableDiffusionConfig(**_with_tuples(values.pop("stable_diffusion")))
+            return cls(stable_diffusion=inner, **_with_tuples(values))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
