@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latentcodec.coding.packing import quad_frequencies
-from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, frequencies
+from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, TOTAL, frequencies
 from latentcodec.errors import CorruptError
 
 Symbols = npt.NDArray[np.int32]
@@ -23,8 +23,13 @@ _STATE_BYTES = 8
 @cache
 def _model(table: int, reach: int = 0) -> "constriction.stream.model.Categorical":
     """Of symbols, or of quads of symbols up to `reach`."""
-    chosen = quad_frequencies(table, reach) if reach else frequencies()[table]
-    return constriction.stream.model.Categorical((chosen - 1).astype(np.float64), perfect=False)
+    return _model_of(quad_frequencies(table, reach) if reach else frequencies()[table])
+
+
+def _model_of(row: npt.NDArray[np.int64]) -> "constriction.stream.model.Categorical":
+    if int(row.min()) < 1 or int(row.sum()) != TOTAL:
+        raise ValueError(f"frequencies must be positive and sum to {TOTAL}")
+    return constriction.stream.model.Categorical((row - 1).astype(np.float64), perfect=False)
 
 
 def _check_table(table: int) -> None:
@@ -52,6 +57,12 @@ class RangeWriter:
         if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) < len(quad_frequencies(table, reach)):
             raise ValueError("not the code of a quad")
         self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, reach))
+
+    def write_row(self, numbers: Symbols, row: npt.NDArray[np.int64]) -> None:
+        """Append int32 numbers 0..len(row) - 1 with frequencies of their own, sum TOTAL, each at least 1."""
+        if numbers.size and not 0 <= int(numbers.min()) <= int(numbers.max()) < len(row):
+            raise ValueError("a number that the row has no frequency for")
+        self._encoder.encode(np.ascontiguousarray(numbers, dtype=np.int32), _model_of(row))
 
     def finish(self) -> bytes:
         """The shortest byte string that decodes to everything written, given that readers see zeros after its end."""
@@ -99,9 +110,16 @@ class RangeReader:
         """The next `count` codes of quads, int32. Raises CorruptError likewise."""
         return self._decode(count, table, reach)
 
+    def read_row(self, count: int, row: npt.NDArray[np.int64]) -> Symbols:
+        """The next `count` numbers that were written with these frequencies. Raises CorruptError likewise."""
+        return self._decoded(count, _model_of(row))
+
     def _decode(self, count: int, table: int, reach: int) -> Symbols:
         _check_table(table)
+        return self._decoded(count, _model(table, reach))
+
+    def _decoded(self, count: int, model: "constriction.stream.model.Categorical") -> Symbols:
         try:
-            return np.asarray(self._decoder.decode(_model(table, reach), count), dtype=np.int32)
+            return np.asarray(self._decoder.decode(model, count), dtype=np.int32)
         except (AssertionError, ValueError) as error:
             raise CorruptError("the payload cannot have been written by a range coder") from error

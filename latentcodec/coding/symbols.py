@@ -18,9 +18,10 @@ import numpy.typing as npt
 
 from latentcodec.coding.packing import QUAD, Packing, quad_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
-from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TOTAL_BITS, information
 
 TableIndex = npt.NDArray[np.uint8]
+Frequencies = npt.NDArray[np.int64]
 SINGLY = Packing()
 
 
@@ -29,6 +30,9 @@ class Coder(Protocol):
 
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         """Table index [N] and symbols [N] (None when decoding) -> symbols [N] as the decoder will know them."""
+
+    def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
+        """Frequencies [R, K], sum TOTAL each, and `count` numbers 0..K - 1 per row, [R, count] -> the numbers."""
 
 
 def _runs(tables: TableIndex) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
@@ -64,6 +68,12 @@ class SymbolEncoder:
             self._writer.write(chosen, table)
         return known
 
+    def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
+        assert numbers is not None
+        for row, line in zip(rows, numbers, strict=True):
+            self._writer.write_row(line, row)
+        return numbers
+
     def finish(self) -> bytes:
         return self._writer.finish()
 
@@ -80,6 +90,9 @@ class SymbolDecoder:
         for table, positions in _runs(tables):
             known[positions] = self._read(len(positions), table)
         return known
+
+    def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
+        return np.stack([self._reader.read_row(count, row) for row in rows])
 
     def _read(self, count: int, table: int) -> Symbols:
         if table >= self._packing.tables:
@@ -106,3 +119,8 @@ class BitCounter:
                 self.bits += float(quad_information(table, self._packing.reach)[codes].sum())
             self.bits += float(information()[table, chosen + LARGEST_SYMBOL].sum())
         return known
+
+    def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
+        assert numbers is not None
+        self.bits += float((TOTAL_BITS - np.log2(np.take_along_axis(rows, numbers, axis=1))).sum())
+        return numbers

@@ -1,6 +1,8 @@
-"""Compare full-scale StableCodec with what the published program computed: python -m tests.parity.compare_stablecodec DUMP
+"""Compare full-scale StableCodec with what the published program computed.
 
-The published code is not part of this project. Run it on seeded random weights (or on a published checkpoint) and
+    python -m tests.parity.compare_stablecodec DUMP
+
+The published code is not part of this project. Run it on seeded random weights, or on a published checkpoint, and
 leave in the folder DUMP
 
     codec.pkl, elic.pth                  the checkpoint as it saves it, and ELIC's state

@@ -5,6 +5,7 @@ latent codec with its entropy bottleneck. ELIC's file gives the auxiliary encode
 
     codec.*, auxiliary_encoder.*, unet.conv_in.*     as they are
     bottleneck.{matrices,biases,factors}.N           density of z, either spelling of CompressAI
+    bottleneck.quantiles                             of z; the second one is its median
     vae.M.{down,up}, unet.M.{down,up}                adapter of module M: matrices A and B of its low-rank change
 """
 
@@ -29,10 +30,10 @@ ADAPTED_UNET = re.compile(
 )
 RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
 FILTERS = (1, 3, 3, 3, 3, 1)  # of the density model of every channel of z (Balle et al. 2018)
-# Rebuilt from the rest, or never used: tables, bounds, and quantiles that were not trained.
+# Rebuilt from the rest, or never used.
 DERIVED = re.compile(
-    r"gaussian_conditional\..*|entropy_bottleneck\.(_offset|_quantized_cdf|_cdf_length|target|quantiles"
-    r"|likelihood_lower_bound\.bound)"
+    r"gaussian_conditional\..*"
+    r"|entropy_bottleneck\.(_offset|_quantized_cdf|_cdf_length|target|likelihood_lower_bound\.bound)"
 )
 OLD_SPELLING = re.compile(r"_(matrix|bias|factor)(\d)")
 NEW_NAMES = {"matrix": "matrices", "bias": "biases", "factor": "factors"}
@@ -82,6 +83,7 @@ def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
         "unet.conv_in.bias": torch.Size((width,)),
     }
     channels = config.channels // 2
+    shapes["bottleneck.quantiles"] = torch.Size((channels, 1, 3))
     for number, (inputs, outputs) in enumerate(itertools.pairwise(FILTERS)):
         shapes[f"bottleneck.matrices.{number}"] = torch.Size((channels, outputs, inputs))
         shapes[f"bottleneck.biases.{number}"] = torch.Size((channels, outputs, 1))

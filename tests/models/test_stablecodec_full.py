@@ -1,0 +1,225 @@
+"""StableCodec at full scale, with few channels: strict import in both spellings, adapters, exact coding."""
+
+import copy
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.coding.tables import TOTAL
+from latentcodec.errors import WeightsError
+from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.stablecodec.full import checkpoint as published
+from latentcodec.models.stablecodec.full import guarded
+from latentcodec.models.stablecodec.full.checkpoint import ALPHA, RANK_UNET, RANK_VAE, convert, expected_shapes
+from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
+from latentcodec.models.stablecodec.full.guarded import GuardedEntropy
+from latentcodec.models.stablecodec.full.load import place
+from latentcodec.models.stablecodec.full.model import FullStableCodec
+from latentcodec.pipelines.both import Both
+
+pytest.importorskip("diffusers")
+SMALL = StableDiffusionConfig(
+    unet_widths=(8, 16), unet_heads=(2, 2), context=16, tokens=5, vae_widths=(8, 8, 8, 8), groups=4
+)
+CONFIG = FullConfig(
+    channels=32, entry=(16, 16), analysis=(32, 32, 32), auxiliary=(32, 16, 16), elic=(8, 16), stable_diffusion=SMALL
+)
+NUMBERS = re.compile(r"(matrices|biases|factors)\.(\d)")
+OLD = {"matrices": "_matrix", "biases": "_bias", "factors": "_factor"}
+Checkpoint = dict[str, dict[str, Tensor]]
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, Tensor]:
+    """Random weights of the right names and shapes."""
+    torch.manual_seed(0)
+    found = {}
+    for name, shape in expected_shapes(CONFIG).items():
+        fan_in = max(1, int(np.prod(shape[1:])))
+        found[name] = torch.randn(shape) / fan_in**0.5 + (1.0 if name.endswith("norm.weight") else 0.0)
+    found["bottleneck.quantiles"] = torch.tensor([-10.0, 0.25, 10.0]).expand(16, 1, 3).contiguous()
+    return found
+
+
+def as_saved(tensors: dict[str, Tensor], old: bool) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """The states of a checkpoint as the published program saves them, with its derived tables."""
+    states: Checkpoint = {name: {} for name in published.STATES}
+    elic = {"h_a.unused": torch.zeros(1)}
+    for name, value in tensors.items():
+        prefix, _, rest = name.partition(".")
+        if prefix == "codec":
+            states["state_dict_codec"][rest] = value
+        elif prefix == "bottleneck":
+            spelled = NUMBERS.sub(lambda match: OLD[match[1]] + match[2], rest) if old else rest
+            states["state_dict_codec"][f"entropy_bottleneck.{spelled}"] = value
+        elif prefix == "auxiliary_encoder":
+            elic[f"g_a.{rest}"] = value
+        else:
+            adapter = "vae_skip" if prefix == "vae" else "default"
+            for ours, theirs in ((".down", "lora_A"), (".up", "lora_B")):
+                if rest.endswith(ours):
+                    rest = f"{rest.removesuffix(ours)}.{theirs}.{adapter}.weight"
+            states[f"state_dict_{prefix}"][rest] = value
+    derived = ("gaussian_conditional.scale_table", "entropy_bottleneck._offset", "entropy_bottleneck.target")
+    states["state_dict_codec"] |= {name: torch.zeros(3) for name in derived}
+    return states, elic
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["matrices.N", "_matrixN"])
+def test_both_spellings_are_imported(old: bool, tensors: dict[str, Tensor]) -> None:
+    imported = convert(*as_saved(tensors, old), CONFIG)
+    assert set(imported) == set(tensors)
+    assert all(torch.equal(imported[name], value) for name, value in tensors.items())
+
+
+def test_what_is_missing_left_over_or_misshapen_is_named(tensors: dict[str, Tensor]) -> None:
+    for change, message in (
+        (lambda c, e: c["state_dict_codec"].pop("g_s.synthesis_transform.1.branch2.2.bias"), "lacks codec.g_s.synth"),
+        (lambda c, e: c["state_dict_vae"].popitem(), "lacks vae.encoder"),
+        (lambda c, e: c["state_dict_unet"].update(surplus=torch.zeros(1)), "holds unet.surplus, which no module has"),
+        (lambda c, e: e.update({"g_a.analysis_transform.0.bias": torch.zeros(9)}), r"has shape \[9\], not \[8\]"),
+        (lambda c, e: c.pop("state_dict_vae"), "not a StableCodec checkpoint"),
+    ):
+        states, elic = as_saved(tensors, old=False)
+        change(states, elic)
+        with pytest.raises(WeightsError, match=message):
+            convert(states, elic, CONFIG)
+
+
+def base_networks() -> tuple[Any, Any]:
+    torch.manual_seed(1)
+    model = FullStableCodec(CONFIG)
+    unet = copy.deepcopy(model.unet)
+    unet.conv_in = nn.Conv2d(4, 8, 3, padding=1)
+    return model.vae.network, unet
+
+
+def placed(tensors: dict[str, Tensor]) -> FullStableCodec:
+    vae, unet = base_networks()
+    prompt = torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(2))
+    return place(CONFIG, tensors | {"prompt": prompt}, vae.state_dict(), unet.state_dict(), torch.float32)
+
+
+def test_adapters_are_merged_with_their_factor(tensors: dict[str, Tensor]) -> None:
+    vae, unet = base_networks()
+    model = placed(tensors)
+    for network, merged, prefix, name, rank in (
+        (vae, model.vae.network, "vae", "encoder.conv_in", RANK_VAE),
+        (unet, model.unet, "unet", "mid_block.attentions.0.transformer_blocks.0.attn1.to_q", RANK_UNET),
+    ):
+        up, down = tensors[f"{prefix}.{name}.up"], tensors[f"{prefix}.{name}.down"]
+        x = torch.randn(2, *down.shape[1:]).flatten(1) if down.dim() == 2 else torch.randn(2, down.shape[1], 6, 6)
+        before, after = network.get_submodule(name), merged.get_submodule(name)
+        if down.dim() == 2:
+            change = x @ down.T @ up.T
+        else:
+            change = nn.functional.conv2d(nn.functional.conv2d(x, down, padding=1), up)
+        torch.testing.assert_close(after(x), before(x) + ALPHA / rank * change, rtol=1e-4, atol=1e-4)
+
+
+def test_pixels_through_the_whole_model(tensors: dict[str, Tensor]) -> None:
+    model = placed(tensors)
+    with torch.inference_mode():
+        y = model.analyse(*model.prepare(torch.rand(1, 3, 256, 512)))
+        assert y.shape == (1, 32, 4, 8)
+        assert model.synthesise(y.round()).shape == (1, 3, 256, 512)
+
+
+def test_frequencies_of_z_are_those_of_its_density(tensors: dict[str, Tensor]) -> None:
+    """Against the definition, summed over each unit interval in small steps."""
+    bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
+    rows = z_frequencies(bottleneck)
+    assert rows.shape == (16, 2 * REACH + 1)
+    assert (rows.sum(1) == TOTAL).all()
+    assert (rows >= 1).all()
+    x = torch.linspace(-8, 8, 16001, dtype=torch.float64).expand(16, 1, -1).clone() + 0.25
+    t = {name: value.double() for name, value in bottleneck.items()}
+    for n in range(5):
+        x = nn.functional.softplus(t[f"matrices.{n}"]) @ x + t[f"biases.{n}"]
+        if n < 4:
+            x = x + t[f"factors.{n}"].tanh() * x.tanh()
+    cumulative = x[:, 0].sigmoid()
+    for symbol in (-3, 0, 2):
+        at = [8000 + round((symbol + half) * 1000) for half in (-0.5, 0.5)]
+        mass = cumulative[:, at[1]] - cumulative[:, at[0]]
+        assert torch.allclose(rows[:, symbol + REACH].double() / TOTAL, mass, atol=2e-5, rtol=1e-3)
+
+
+def entropy(tensors: dict[str, Tensor], noise: float = 0.0, seed: int = 0) -> GuardedEntropy:
+    """The entropy model; `noise`: relative error of every layer's output, as another machine might have it."""
+    model = placed(tensors)
+    bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
+    medians = bottleneck["quantiles"][:, 0, 1].double().numpy()
+    coder = GuardedEntropy(model.codec, z_frequencies(bottleneck).long().numpy(), medians)
+    generator = torch.Generator().manual_seed(seed)
+
+    def disturb(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        return output * (1 + noise * (2 * torch.rand(output.shape, generator=generator, dtype=output.dtype) - 1))
+
+    if noise:
+        for module in coder._codec.modules():
+            if isinstance(module, nn.Conv2d | nn.LayerNorm | nn.GELU):
+                module.register_forward_hook(disturb)
+    return coder
+
+
+def source() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    z, y = rng.normal(size=(16, 2, 3)) * 3, rng.normal(size=(32, 8, 12)) * 4
+    return z.astype(np.float32), y.astype(np.float32)
+
+
+@pytest.mark.parametrize("rate", [64, 128, 200])
+def test_symbols_come_back_and_their_size_is_counted(rate: int, tensors: dict[str, Tensor]) -> None:
+    encoder, counter = SymbolEncoder(), BitCounter()
+    coded = entropy(tensors).code(Both(encoder, counter), rate, (2, 3), source())
+    payload = encoder.finish()
+    decoded = entropy(tensors).code(SymbolDecoder(payload), rate, (2, 3))
+    assert np.array_equal(decoded.exact, coded.exact)
+    assert np.array_equal(decoded.z, coded.z)
+    assert decoded.digest() == coded.digest()
+    assert 0 <= len(payload) - counter.bits / 8 < 4
+    assert np.array_equal(decoded.y, coded.y)
+
+
+def test_finer_steps_for_higher_rates(tensors: dict[str, Tensor]) -> None:
+    sizes = []
+    for rate in (0, 96, 128, 160, 255):
+        encoder = SymbolEncoder()
+        entropy(tensors).code(encoder, rate, (2, 3), source())
+        sizes.append(len(encoder.finish()))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 2 * sizes[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_errors_of_another_machine_change_nothing(seed: int, tensors: dict[str, Tensor]) -> None:
+    encoder = SymbolEncoder()
+    coded = entropy(tensors).code(encoder, 128, (2, 3), source())
+    decoded = entropy(tensors, noise=1e-9, seed=seed).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
+    assert np.array_equal(decoded.exact, coded.exact)
+    assert np.array_equal(decoded.z, coded.z)
+
+
+def test_without_the_guard_they_would(tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Larger errors, a band as wide: the list is what keeps the symbols right."""
+    wrong = {}
+    for band in (0.0, 2.0**-4):
+        monkeypatch.setattr(guarded, "BAND", band)
+        encoder = SymbolEncoder()
+        coded = entropy(tensors).code(encoder, 128, (2, 3), source())
+        wrong[band] = 0
+        for seed in range(3):
+            try:
+                decoded = entropy(tensors, 2e-6, seed).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
+                wrong[band] += not np.array_equal(decoded.exact, coded.exact)
+            except Exception:  # whatever a decoder that has lost its way runs into
+                wrong[band] += 1
+    assert wrong[0.0] == 3
+    assert wrong[2.0**-4] == 0
