@@ -1,4 +1,4 @@
-"""lcodec weights list | verify | fetch"""
+"""lcodec weights list | verify | fetch | import"""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from latentcodec.weights.manifest import row, rows
 
 @click.group("weights")
 def weights_command() -> None:
-    """List, verify and fetch weights files."""
+    """List, verify, fetch and import weights files."""
 
 
 @weights_command.command("list")
@@ -21,6 +21,9 @@ def list_command() -> None:
         state = "present" if store.path_of(name).exists() else "not fetched"
         click.echo(f"{name:<18}{entry.size_bytes / 1e6:6.1f} MB  {state:<12}{entry.purpose}")
         click.echo(f"{'':<18}licence: {entry.licence}")
+    for path in store.kept():
+        name, fingerprint, _ = path.name.rsplit(".", 2)
+        click.echo(f"{name:<18}{path.stat().st_size / 1e6:6.1f} MB  {'imported':<12}fingerprint {fingerprint}")
 
 
 @weights_command.command("verify")
@@ -56,3 +59,24 @@ def fetch_command(names: tuple[str, ...], original: Path | None) -> None:
     for name in names:
         click.echo(f"{name}: licence {row(name).licence}", err=True)
         click.echo(f"{name}: {store.fetch(name, original)}")
+
+
+@weights_command.command("import")
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--elic", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="ELIC's published weights, elic_official.pth: the auxiliary encoder.")  # fmt: skip
+@click.option("--name", default=None, help="What to call it; by default, what the file is called.")
+def import_command(checkpoint: Path, elic: Path, name: str | None) -> None:
+    """Convert a published StableCodec checkpoint to safetensors, once. Needs SD-Turbo's text encoder, fetched.
+
+    \b
+    lcodec weights fetch sd-turbo-text sd-turbo-unet sd-turbo-vae
+    lcodec weights import stablecodec_ft8.pkl --elic elic_official.pth
+    lcodec encode photo.png --model stablecodec_ft8 -q 0.02bpp -o photo.lcx
+    """
+    from latentcodec.pipelines.stablecodec_full import import_checkpoint
+
+    for needed in ("sd-turbo-text", "sd-turbo-unet", "sd-turbo-vae"):
+        click.echo(f"{needed}: licence {row(needed).licence}", err=True)
+    path = import_checkpoint(checkpoint, elic, name or checkpoint.stem)
+    click.echo(f"{path}: SHA-256 {store.sha256_of(path)}")

@@ -54,6 +54,7 @@ METHODS = (
     Method("sodec", 3, (Model("sodec-mini", ("sodec-mini",)),), preview=True),
 )
 DEFAULT_METHOD = "stablecodec"
+FULL_SCALE = "stablecodec, sd-turbo"  # what weights say that belong to the published model
 
 
 def method_named(name: str) -> Method:
@@ -90,7 +91,8 @@ def _joined(hashes: list[str]) -> str:
 def model_named(method: Method, autoencoder: str | None, weights: str | None = None) -> str:
     """What a method codes with: a model of its own, somebody's autoencoder, or a file of weights. Raises InputError.
 
-    `autoencoder`: name or folder, for a method that fits. `weights`: a file that training has exported, for the others.
+    `autoencoder`: name or folder, for a method that fits. `weights`: a file that training has exported, or the name of
+    what was imported, for the others.
     """
     if method.fits:
         if weights is not None:
@@ -98,12 +100,24 @@ def model_named(method: Method, autoencoder: str | None, weights: str | None = N
         return autoencoder or method.models[0].name
     if autoencoder is not None and autoencoder not in {model.name for model in method.models}:
         raise InputError(f"method {method.name} uses no autoencoder but its own")
-    return weights or method.models[0].name
+    return method.models[0].name if weights is None else _file_of(weights)
+
+
+def _file_of(weights: str) -> str:
+    """Path of a weights file, or the name of an imported one -> path. Raises InputError."""
+    if Path(weights).is_file():
+        return weights
+    found = store.kept(weights)
+    if len(found) != 1:
+        have = ", ".join(path.name.split(".")[0] for path in store.kept()) or "none"
+        raise InputError(f"no file {weights!r}, and {len(found)} imported weights of that name; imported: {have}")
+    return str(found[0])
 
 
 def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, weights: str | None = None) -> str:
     """What `model_named` calls the model that a file was written with. Raises WeightsError."""
     if weights is not None and not method.fits:
+        weights = _file_of(weights)
         have = int(store.sha256_of(Path(weights))[:4], 16)
         if have != fingerprint:
             raise WeightsError(f"the file needs weights {fingerprint:04x}; {weights} is {have:04x}")
@@ -115,6 +129,9 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, w
         return known[fingerprint]
     if autoencoder in known.values():
         raise WeightsError(f"the file needs autoencoder {fingerprint:04x}, not {autoencoder}")
+    imported = [] if method.fits else store.kept(fingerprint=fingerprint)
+    if imported:
+        return str(imported[0])
     if autoencoder is not None and method.fits:
         have = _foreign_fingerprint(autoencoder)
         if have == fingerprint:
@@ -157,9 +174,14 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
         from latentcodec.pipelines.sodec import SodecPipeline
 
         return SodecPipeline(_weights(model, method), resolved)
+    weights = _weights(model, method)
+    if weights.metadata.get("kind") == FULL_SCALE:
+        from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline
+
+        return FullStableCodecPipeline(weights, resolved)
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
-    return StableCodecPipeline(_weights(model, method), resolved)
+    return StableCodecPipeline(weights, resolved)
 
 
 def _weights(model: str, method: Method) -> store.Weights:

@@ -104,6 +104,37 @@ def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, 
     partial.replace(path)
 
 
+def read_states(path: Path) -> "dict[str, dict[str, Tensor]]":
+    """A pickled checkpoint of one state, then called "", or of several. Raises WeightsError for more than tensors."""
+    import torch
+
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise WeightsError(f"cannot read {path}: not a checkpoint of tensors") from error
+    states = held if isinstance(held, dict) and all(isinstance(state, dict) for state in held.values()) else {"": held}
+    for state in states.values():
+        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+            raise WeightsError(f"cannot read {path}: it holds more than tensors")
+    return states
+
+
+def keep(name: str, tensors: "dict[str, Tensor]", metadata: dict[str, str]) -> Path:
+    """Write weights that were imported into the cache; their fingerprint is part of the file's name."""
+    folder = cache_folder()
+    partial = folder / f"{name}.importing"
+    write_tensors(tensors, partial, metadata)
+    path = folder / f"{name}.{sha256_of(partial)[:4]}.safetensors"
+    partial.replace(path)
+    return path
+
+
+def kept(name: str = "*", fingerprint: int | None = None) -> list[Path]:
+    """Imported weights of this name, or with this fingerprint, sorted by name."""
+    number = "?" * 4 if fingerprint is None else f"{fingerprint:04x}"
+    return sorted(cache_folder().glob(f"{name}.{number}.safetensors"))
+
+
 def fetch(name: str, original: Path | None = None) -> Path:
     """Download, verify and, where needed, convert the weights of one row, unless they are there already.
 

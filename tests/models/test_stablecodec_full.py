@@ -1,7 +1,10 @@
 """StableCodec at full scale, with few channels: strict import in both spellings, adapters, exact coding."""
 
 import copy
+import dataclasses
+import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from latentcodec import api
+from latentcodec.cli.main import cli
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import TOTAL
-from latentcodec.errors import WeightsError
+from latentcodec.errors import InputError, WeightsError
+from latentcodec.image import Picture, read_rgb
+from latentcodec.models.diffusion import prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.stablecodec.full import checkpoint as published
 from latentcodec.models.stablecodec.full import guarded
@@ -21,7 +28,9 @@ from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import GuardedEntropy
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
+from latentcodec.pipelines import registry, stablecodec_full
 from latentcodec.pipelines.both import Both
+from latentcodec.weights import store
 
 pytest.importorskip("diffusers")
 SMALL = StableDiffusionConfig(
@@ -30,6 +39,7 @@ SMALL = StableDiffusionConfig(
 CONFIG = FullConfig(
     channels=32, entry=(16, 16), analysis=(32, 32, 32), auxiliary=(32, 16, 16), elic=(8, 16), stable_diffusion=SMALL
 )
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 NUMBERS = re.compile(r"(matrices|biases|factors)\.(\d)")
 OLD = {"matrices": "_matrix", "biases": "_bias", "factors": "_factor"}
 Checkpoint = dict[str, dict[str, Tensor]]
@@ -223,3 +233,82 @@ def test_without_the_guard_they_would(tensors: dict[str, Tensor], monkeypatch: p
                 wrong[band] += 1
     assert wrong[0.0] == 3
     assert wrong[2.0**-4] == 0
+
+
+@pytest.fixture
+def imported(tensors: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint on disk, imported as a user would, with small networks in the place of SD-Turbo's."""
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setenv("LCODEC_CACHE", str(tmp_path / "cache"))
+    sizes = {"vocab_size": 49408, "hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1}
+    sizes |= {"num_attention_heads": 2, "max_position_embeddings": 77, "hidden_act": "gelu"}
+    torch.manual_seed(4)
+    text = transformers.CLIPTextModel(transformers.CLIPTextConfig(**sizes)).state_dict()
+    vae, unet = base_networks()
+    rows = {
+        "sd-turbo-text": {f"text_model.{name.removeprefix('text_model.')}": value for name, value in text.items()},
+        "sd-turbo-vae": vae.state_dict(),
+        "sd-turbo-unet": unet.state_dict(),
+    }
+    load = store.load
+
+    def held(name: str) -> store.Weights:
+        return store.Weights(rows[name], {}, 0) if name in rows else load(name)
+
+    monkeypatch.setattr(prompt, "SIZES", sizes)
+    monkeypatch.setattr(stablecodec_full.store, "load", held)
+    monkeypatch.setattr(stablecodec_full, "FullConfig", SmallConfig)
+    states, elic = as_saved(tensors, old=True)
+    torch.save(states, tmp_path / "stablecodec_ft8.pkl")
+    torch.save(elic, tmp_path / "elic.pth")
+    return tmp_path
+
+
+class SmallConfig(FullConfig):
+    """As if the published model were small: what `FullConfig()` is within these tests."""
+
+    def __new__(cls) -> FullConfig:  # type: ignore[misc]
+        return SMALL_TEXT
+
+    from_json = FullConfig.from_json
+
+
+SMALL_TEXT = dataclasses.replace(CONFIG, stable_diffusion=dataclasses.replace(SMALL, tokens=77))
+
+
+def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Import, list, encode within a budget, decode without naming the weights; another fingerprint is refused."""
+    run("weights", "import", imported / "stablecodec_ft8.pkl", "--elic", imported / "elic.pth")
+    told = capsys.readouterr()
+    assert "licence Stability AI non-commercial" in told.err
+    (path,) = (imported / "cache").glob("stablecodec_ft8.????.safetensors")
+    assert store.sha256_of(path).startswith(path.name.split(".")[1])
+    run("weights", "list")
+    assert "stablecodec_ft8" in capsys.readouterr().out
+    pixels = read_rgb(PHOTO)[:200, :300]
+    budget = 2000
+    data = api.encode(Picture(pixels), f"{budget}B", model="stablecodec_ft8")
+    assert len(data) <= budget
+    decoded = api.decode(data)
+    assert decoded.size == (300, 200)
+    assert np.array_equal(decoded.pixels, api.decode(data, model="stablecodec_ft8").pixels)
+    path.rename(path.with_name("stablecodec_ft8.0000.safetensors"))
+    registry.pipeline.cache_clear()
+    with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
+        api.decode(data)
+    with pytest.raises(InputError, match="imported: stablecodec_ft8"):
+        api.encode(Picture(pixels), "20", model="stablecodec_ft9")
+
+
+def test_checkpoints_that_hold_code_are_refused(imported: Path) -> None:
+    (imported / "evil.pkl").write_bytes(pickle.dumps({"state_dict_codec": print}, 2))
+    with pytest.raises(WeightsError, match="not a checkpoint of tensors"):
+        stablecodec_full.import_checkpoint(imported / "evil.pkl", imported / "elic.pth", "evil")
+    torch.save({"state_dict_codec": {"a": 3}}, imported / "odd.pkl")
+    with pytest.raises(WeightsError, match="more than tensors"):
+        stablecodec_full.import_checkpoint(imported / "odd.pkl", imported / "elic.pth", "odd")
+    assert not list((imported / "cache").glob("*.safetensors"))
+
+
+def run(*arguments: str | Path) -> None:
+    cli.main([*map(str, arguments)], standalone_mode=False)

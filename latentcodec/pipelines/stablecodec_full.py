@@ -1,0 +1,121 @@
+"""Codec 2 at full scale: the published StableCodec, in files that decode on their own and everywhere.
+
+encode: pad -> prepare and analyse once -> code at every gain tried -> payload
+decode: payload -> symbols -> check digest -> synthesise -> crop
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcodec.coding.packing import Packing
+from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.errors import CorruptError
+from latentcodec.image import Pixels
+from latentcodec.models.diffusion.prompt import text_state
+from latentcodec.models.stablecodec.full.checkpoint import convert
+from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
+from latentcodec.models.stablecodec.full.density import z_frequencies
+from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
+from latentcodec.models.stablecodec.full.load import place
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
+from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.precision import fast_autocast, fast_dtype
+from latentcodec.pipelines.registry import FULL_SCALE
+from latentcodec.pipelines.rounding import rate_distortion_rounding
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
+from latentcodec.rate import Quality
+from latentcodec.weights import store
+from latentcodec.weights.store import Weights
+
+PACKING = Packing(19, 2)
+EXPECTED_BPP = 0.02  # of a published checkpoint, at a gain of 1: where a search starts
+FREQUENCIES = "integer.z_frequencies"
+BOTTLENECK = "bottleneck."
+
+
+def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
+    """A published checkpoint -> weights in the cache. Raises WeightsError for whatever does not fit."""
+    config = config or FullConfig()
+    states = store.read_states(elic)
+    tensors = convert(store.read_states(checkpoint), states[next(iter(states))], config)
+    bottleneck = {k.removeprefix(BOTTLENECK): v for k, v in tensors.items() if k.startswith(BOTTLENECK)}
+    tensors[FREQUENCIES] = z_frequencies(bottleneck)
+    tensors["prompt"] = text_state(store.load("sd-turbo-text").tensors)
+    return store.keep(name, tensors, {"kind": FULL_SCALE, "config": config.to_json()})
+
+
+class FullStableCodecPipeline:
+    """One checkpoint with SD-Turbo, on one device. What selects probabilities runs on the CPU."""
+
+    codec_id = 2
+
+    def __init__(self, weights: Weights, device: torch.device):
+        self.fingerprint = weights.fingerprint
+        self._device = device
+        config = FullConfig.from_json(weights.metadata["config"])
+        tensors = dict(weights.tensors)
+        frequencies = tensors.pop(FREQUENCIES).long().numpy()
+        base = {part: store.load(f"sd-turbo-{part}").tensors for part in ("vae", "unet")}
+        self._model = place(config, tensors, base["vae"], base["unet"], fast_dtype(device))
+        medians = tensors["bottleneck.quantiles"][:, 0, 1].double().numpy()
+        self._entropy = GuardedEntropy(self._model.codec, frequencies, medians)
+        self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @torch.inference_mode()
+    def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
+        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
+
+        Quality 50 is the rate that the checkpoint was trained for.
+        """
+        height, width = pixels.shape[:2]
+        with fast_autocast(self._device):
+            prepared = self._model.prepare(self._to_tensor(pixels))
+        latents = self._model.analyse(*(part.float() for part in prepared))
+        z = self._model.codec.h_a(latents)
+        source = z[0].cpu().numpy(), latents[0].cpu().numpy()
+
+        def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
+            coder, counter = SymbolEncoder(PACKING), BitCounter(PACKING)
+            quantise = rate_distortion_rounding(thrift)
+            coded = self._entropy.code(Both(coder, counter), rate, source[0].shape[1:], source, quantise)
+            encoded = Encoded(rate, coded.digest(), coder.finish(), counter.bits)
+            return len(encoded.payload), encoded
+
+        if isinstance(target, Quality):
+            encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
+        else:
+            # Halving the step adds about one bit to every symbol that is not zero anyway.
+            expected = Curve(EXPECTED_BPP * height * width / 8 / 4, math.log(2) / RATES_PER_OCTAVE / 2)
+            encoded = fill_budget(evaluate, target, expected)
+        self._decode_symbols(encoded, height, width)  # no file leaves that does not decode here
+        return encoded
+
+    @torch.inference_mode()
+    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+        """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
+        width, height = size
+        y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
+        with fast_autocast(self._device):
+            pixels = self._model.synthesise(y)
+        cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
+        return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+
+    def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> GuardedLatents:
+        shape = -(-height // Z_STRIDE), -(-width // Z_STRIDE)
+        latents = self._entropy.code(SymbolDecoder(encoded.payload, PACKING), encoded.rate, shape)
+        if latents.digest() != encoded.symbols:
+            raise CorruptError("the decoded symbols do not match their digest in the file")
+        return latents
+
+    def _to_tensor(self, pixels: Pixels) -> Tensor:
+        """uint8 [H, W, 3] -> float [1, 3, H', W'] in 0..1, mirrored, or repeated where it is too small to mirror."""
+        height, width = pixels.shape[:2]
+        right, bottom = -width % Z_STRIDE, -height % Z_STRIDE
+        mirrored = right < width and bottom < height  # as the published program does, which refuses smaller pictures
+        padded = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="reflect" if mirrored else "edge")
+        unit = torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None].float() / 255
+        return unit.contiguous(memory_format=torch.channels_last)
