@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PHOTO := tests/data/coffee.png
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check format test wheel bench docs train-mini
+.PHONY: help install demo check format test true-size wheel bench docs train-mini
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -49,6 +49,9 @@ format: install  ## format and fix what can be fixed
 docs: install  ## regenerate generated pages
 	$(BIN)/python tests/generate_docs.py
 
+true-size: install  ## one step and one file with networks of the published sizes; minutes, 16 GB
+	LCODEC_TRUE_SIZE=1 $(BIN)/pytest -q -s tests/models/test_true_size.py
+
 wheel: install  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls -l dist
@@ -59,6 +62,6 @@ bench: install  ## measure on a folder of pictures: make bench CORPUS=folder
 
 train-mini: install  ## train the shipped model from nothing: make train-mini DATA=folder
 	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg
-	for stage in vae picture realism texture joint; do $(BIN)/lcodec train $$stage --data $(DATA) || exit 1; done
+	$(BIN)/lcodec train joint --data $(DATA)
 	$(BIN)/lcodec train texture --export runs/texture.safetensors
 	$(BIN)/lcodec train joint --export runs/stablecodec-mini.safetensors --average-with runs/texture.safetensors
