@@ -11,8 +11,18 @@ from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Source, as_picture, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, OutOfReachError, PayloadBudget, Settings
-from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, method_of, model_named, model_of, pipeline
+from latentcodec.pipelines.registry import (
+    DEFAULT_METHOD,
+    Method,
+    method_named,
+    method_of,
+    model_named,
+    model_of,
+    pipeline,
+)
 from latentcodec.rate import DEFAULT_TARGET, Quality, Target, budget_bytes, parse_target
+
+MINI, SD_TURBO = "mini", "sd-turbo"
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ def encode_picture(
     best_effort: bool = False,
     vae: str | None = None,
     model: str | None = None,
+    scale: str = MINI,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> EncodeResult:
     """Picture, uint8 array [H, W, 3], Pillow image or path of an image file -> bytes of an .lcx file.
@@ -39,7 +50,8 @@ def encode_picture(
     `target`: Quality, ByteBudget or BppBudget, or a text as the command line takes it: "0.05bpp". A budget covers the
     whole file and is never exceeded. Raises InputError, WeightsError, and BudgetError if the budget is out of reach for
     this picture, which `best_effort` turns into the nearest reachable size. `vae`: name or folder of an autoencoder,
-    for method "overfit". `model`: file of weights that training has exported, for the other methods.
+    for method "overfit". `model`: file of weights that training has exported, or name of imported ones, for the other
+    methods. `scale`: "mini", or "sd-turbo" for the imported StableCodec checkpoint whose rate is nearest to the budget.
     """
     picture = as_picture(picture)
     target = parse_target(target) if isinstance(target, str) else target
@@ -47,6 +59,8 @@ def encode_picture(
     chunks = _chunks_of(picture)
     overhead = HEADER_BYTES + (len(chunk_list.write(chunks)) if chunks else 0)
     chosen = method_named(method)
+    if scale != MINI:
+        model = _checkpoint(chosen, scale, model, target, width * height)
     codec = pipeline(chosen, model_named(chosen, vae, model), device)
     if isinstance(target, Quality):
         encoded = codec.encode(picture.pixels, target, settings)
@@ -71,6 +85,7 @@ def encode(
     best_effort: bool = False,
     vae: str | None = None,
     model: str | None = None,
+    scale: str = MINI,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> bytes:
     """`encode_picture`, returning only the file's bytes."""
@@ -82,8 +97,22 @@ def encode(
         best_effort=best_effort,
         vae=vae,
         model=model,
+        scale=scale,
         settings=settings,
     ).data
+
+
+def _checkpoint(method: Method, scale: str, model: str | None, target: Target, pixels: int) -> str:
+    """Path of the weights that a scale stands for. Raises InputError, WeightsError."""
+    if scale != SD_TURBO or method.name != "stablecodec":
+        raise InputError(f"method {method.name} has no scale {scale!r}; stablecodec has {MINI} and {SD_TURBO}")
+    if model is not None:
+        raise InputError("a model and a scale: name one of them")
+    if isinstance(target, Quality):
+        raise InputError(f"scale {SD_TURBO} chooses a checkpoint for a budget; for a quality, name one as the model")
+    from latentcodec.pipelines.stablecodec_full import nearest_checkpoint
+
+    return str(nearest_checkpoint(8 * budget_bytes(target, pixels) / pixels))
 
 
 def decode(

@@ -9,6 +9,7 @@ To add a codec, write a class with these members and name it in `codec_named`.
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from latentcodec import __version__
@@ -17,8 +18,9 @@ from latentcodec.bench import classical
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
-from latentcodec.pipelines.registry import METHODS, method_named, sha256_of
+from latentcodec.pipelines.registry import METHODS, method_named, model_named, sha256_of
 from latentcodec.rate import Quality, Target, budget_bytes
+from latentcodec.weights.store import sha256_of as sha256_of_file
 
 SCALES = (2, 4, 8)
 
@@ -55,21 +57,26 @@ class Learned:
     """A method of lcodec, with what its name says after colons.
 
     "stablecodec"; "overfit" or "overfit:taef2:7", with an autoencoder and an effort; "sodec", "sodec:0.5" or
-    "sodec:preview", with the fidelity of the decoder.
+    "sodec:preview", with the fidelity of the decoder. "sodec@own.safetensors", with weights of one's own.
     """
 
     version = __version__
 
     def __init__(self, name: str, device: str):
         self.name = name
-        self._method, *options = name.split(":")
-        self._model, self._device = None, device
+        named, *options = name.split(":")
+        self._method, _, weights = named.partition("@")
+        self._own, self._model, self._device = weights or None, None, device
         self._settings, self._fidelity = DEFAULT_SETTINGS, 0.0
         chosen = method_named(self._method)
         if chosen.preview and options:
             self._fidelity = _fidelity(name, options)
         elif options:
             self._model, self._settings = _model_and_effort(name, options)
+        if self._own is not None:
+            model_named(chosen, None, self._own)
+            self.weights = sha256_of_file(Path(self._own))[:16]
+            return
         used = next((m for m in chosen.models if m.name == (self._model or chosen.models[0].name)), None)
         if used is None:
             known = ", ".join(m.name for m in chosen.models)
@@ -78,13 +85,19 @@ class Learned:
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
         result = encode_picture(
-            pixels, target, method=self._method, device=self._device, vae=self._model, settings=self._settings
+            pixels,
+            target,
+            method=self._method,
+            device=self._device,
+            vae=self._model,
+            model=self._own,
+            settings=self._settings,
         )
         overhead = len(result.data) - result.information_bits / 8
         return Coded(result.data, str(inspect(result.data).rate), overhead)
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:
-        return decode(data, device=self._device, fidelity=self._fidelity).pixels
+        return decode(data, device=self._device, model=self._own, fidelity=self._fidelity).pixels
 
 
 def _fidelity(name: str, options: list[str]) -> float:
@@ -149,7 +162,7 @@ class Classical:
 def codec_named(name: str, device: str = "auto") -> Codec:
     """'stablecodec', 'avif', 'avif/4', ... Raises InputError for an unknown one, or one whose program is missing."""
     methods = [method.name for method in METHODS]
-    if name.partition(":")[0] in methods:
+    if name.partition(":")[0].partition("@")[0] in methods:
         return Learned(name, device)
     base, _, factor = name.partition("/")
     if base not in classical.ENCODERS or factor not in ("", *map(str, SCALES)):

@@ -16,7 +16,7 @@ from latentcodec.errors import InputError
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--vae", default=None, metavar="FOLDER",
               help="Folder of the autoencoder, for files of method overfit that need one.")  # fmt: skip
-@click.option("--model", type=click.Path(exists=True, dir_okay=False), default=None,
+@click.option("--model", default=None, metavar="FILE|NAME",
               help="File of weights, as lcodec train --export writes it.")  # fmt: skip
 @click.option("--preview", is_flag=True,
               help="Write the faithful preview of a sodec file, in a fraction of the time; --fidelity 1.")  # fmt: skip

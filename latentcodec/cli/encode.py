@@ -38,8 +38,10 @@ class Figures:
 @click.option("--method", default=None, help="Coding method: stablecodec, overfit or sodec.  (default: stablecodec)")
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
               help="Autoencoder of method overfit: mini (default), taef2, sd-turbo, or a folder.")  # fmt: skip
-@click.option("--model", type=click.Path(exists=True, dir_okay=False), default=None,
-              help="File of weights, as lcodec train --export writes it, for stablecodec and sodec.")  # fmt: skip
+@click.option("--model", default=None, metavar="FILE|NAME",
+              help="Weights for stablecodec or sodec: a file that lcodec train exported, or an imported name.")  # fmt: skip
+@click.option("--scale", type=click.Choice(["mini", "sd-turbo"]), default="mini", show_default=True,
+              help="sd-turbo: the imported StableCodec checkpoint nearest to the budget.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
               help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
 @click.option("--tune", type=click.Choice(["mse", "perceptual"]), default=None,
@@ -62,6 +64,7 @@ def encode_command(
     method: str | None,
     vae: str | None,
     model: str | None,
+    scale: str,
     effort: int | None,
     tune: str | None,
     keep_partial: bool,
@@ -107,6 +110,7 @@ def encode_command(
                 best_effort=best_effort,
                 vae=vae,
                 model=model,
+                scale=scale,
                 settings=settings,
             )
         seconds = round(time.perf_counter() - started, 3)

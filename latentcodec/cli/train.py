@@ -1,8 +1,9 @@
 """lcodec train"""
 
+import ast
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
               help="Begin with these exported weights instead of the stage that the recipe names.")  # fmt: skip
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="JSON file with the sizes of the model.  [default: those of the weights to start from]")  # fmt: skip
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE",
+              help="Change the recipe: a field as --dry-run prints it, or loss.TERM. Repeatable.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print the recipe and stop; with --data, try one step, saving nothing.")
 @click.option("--export", "export_path", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the averaged weights of a stage as they ship, and stop.")  # fmt: skip
@@ -45,6 +48,7 @@ def train_command(
     seed: int,
     start: Path | None,
     config: Path | None,
+    changes: tuple[str, ...],
     dry_run: bool,
     export_path: Path | None,
     former: Path | None,
@@ -63,8 +67,8 @@ def train_command(
         stage_name = f"{stage_name}-{scale}"
     if stage_name not in STAGES:
         raise InputError(f"no stage called {stage_name!r}; there is {', '.join(STAGES)}")
-    changes = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None}
-    stage = dataclasses.replace(STAGES[stage_name], **changes)  # type: ignore[arg-type]
+    numbers = [f"{key}={value}" for key, value in (("steps", steps), ("batch", batch)) if value is not None]
+    stage = _changed(STAGES[stage_name], [*numbers, *changes])
     if dry_run:
         for field in dataclasses.fields(stage):
             click.echo(f"{field.name:<18}{getattr(stage, field.name)}")
@@ -83,13 +87,31 @@ def train_command(
     _train(stage, data, runs, device, seed, start, config)
 
 
+def _changed(stage: "Stage", changes: list[str]) -> "Stage":
+    """A recipe with some fields replaced: "steps=300", "loss.align=0", "annealing=(1.0, 1.0)". Raises InputError."""
+    for change in changes:
+        path, _, text = change.partition("=")
+        inside, _, field = path.rpartition(".")
+        holder: Any = stage.loss if inside == "loss" else stage
+        if inside not in ("", "loss") or field not in {f.name for f in dataclasses.fields(holder)} or field == "loss":
+            raise InputError(f"the recipe has no field {path!r}")
+        old = getattr(holder, field)
+        try:
+            value = text if isinstance(old, str | None) else type(old)(ast.literal_eval(text))
+        except (ValueError, SyntaxError, TypeError) as error:
+            raise InputError(f"{path} is a {type(old).__name__}, not {text!r}") from error
+        new = dataclasses.replace(holder, **{field: value})
+        stage = dataclasses.replace(stage, loss=new) if inside else new
+    return stage
+
+
 def _missing(stage: "Stage", runs: Path) -> list["Stage"]:
     """The stages before this one that have not been trained to their end, first one first."""
     from latentcodec.train.run import is_complete
     from latentcodec.train.stages import STAGES
 
     chain: list[Stage] = []
-    while stage.start is not None and not (runs / stage.name / "state.pt").exists():
+    while stage.start in STAGES and not (runs / stage.name / "state.pt").exists():
         stage = STAGES[stage.start]
         if not is_complete(stage, runs):
             chain.insert(0, stage)

@@ -31,6 +31,7 @@ GAIN_BATCHES = 3
 PRETRAINED = "stablecodec-mini"
 JUDGE = "discriminator."
 CODEC_SIDE = ("analysis", "entropy", "log_gain")
+GUIDANCE = ("guidance.", "unet.attend")
 DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
 
 
@@ -67,13 +68,22 @@ class SodecTask:
             crops = torch.cat([to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)])
             with torch.no_grad():
                 initialise_sodec(self.codec, crops)
-                few = crops[: GAIN_BATCHES * self.stage.batch]
-                fit_gains(self.codec, few, lambda rate: self._target(rate, 0))
+            self._fit_gains(crops[: GAIN_BATCHES * self.stage.batch])
             return
         for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
             found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+            if not self.codec.config.guided:
+                found = {name: value for name, value in found.items() if not name.startswith(GUIDANCE)}
             if module is not None and (found or prefix == "codec."):
                 _load(module, found, self.is_foreign, prefix)
+        if self.stage.part == ALL:
+            # The jump from rich rates to the targets: lambda alone would take hundreds of steps to move the gains.
+            self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
+
+    @torch.no_grad()
+    def _fit_gains(self, crops: Tensor) -> None:
+        """Make every rate cost what this stage begins with."""
+        fit_gains(self.codec, crops, lambda rate: self._target(rate, 0))
 
     def _adopt(self) -> None:
         """Autoencoder, denoiser and rate embedding of StableCodec mini."""

@@ -90,7 +90,6 @@ SODEC = (
         warmup_steps=100,
         decay=0.7,
         ema_decay=0.995,
-        annealing=(3.0, 1.0),
     ),
 )
 # What changes at full scale: larger crops, and as many steps as a few GPUs make in days. Not run: docs/sodec.md.

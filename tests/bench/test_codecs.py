@@ -10,6 +10,8 @@ from latentcodec.bench.codecs import codec_named
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import read_rgb
 from latentcodec.rate import ByteBudget, Quality
+from latentcodec.weights import store
+from tests import tiny_sodec
 
 PIXELS = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:131, :200]
 
@@ -104,3 +106,13 @@ def test_names_of_methods_that_make_no_sense(name: str) -> None:
 
 def test_a_method_with_model_and_effort() -> None:
     assert codec_named("overfit:mini:3").weights == codec_named("overfit").weights != codec_named("stablecodec").weights
+
+
+def test_weights_of_ones_own(tmp_path: Path) -> None:
+    path = tiny_sodec.save(tmp_path / "own.safetensors")
+    codec = codec_named(f"sodec@{path}:preview")
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3)).astype(np.uint8)
+    assert codec.decode(codec.encode(pixels, Quality(50)).data, (90, 70)).shape == pixels.shape
+    assert codec.weights == store.sha256_of(path)[:16]
+    with pytest.raises(InputError, match="no file"):
+        codec_named("sodec@nowhere.safetensors")

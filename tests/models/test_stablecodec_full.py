@@ -292,11 +292,22 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
     decoded = api.decode(data)
     assert decoded.size == (300, 200)
     assert np.array_equal(decoded.pixels, api.decode(data, model="stablecodec_ft8").pixels)
+    assert api.encode(Picture(pixels), f"{budget}B", scale="sd-turbo") == data
+    run("weights", "import", imported / "stablecodec_ft8.pkl", "--elic", imported / "elic.pth", "--name", "other_ft32")
+    assert stablecodec_full.nearest_checkpoint(0.006).name.startswith("other_ft32.")
+    assert stablecodec_full.nearest_checkpoint(0.5).name.startswith("stablecodec_ft8.")
+    for message, options in (
+        ("choose", {"target": "50"}),
+        ("name one of them", {"model": "stablecodec_ft8"}),
+        ("method sodec has no scale", {"method": "sodec"}),
+    ):
+        with pytest.raises(InputError, match=message):
+            api.encode(Picture(pixels), **({"target": "1kB", "scale": "sd-turbo"} | options))
     path.rename(path.with_name("stablecodec_ft8.0000.safetensors"))
     registry.pipeline.cache_clear()
     with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
         api.decode(data)
-    with pytest.raises(InputError, match="imported: stablecodec_ft8"):
+    with pytest.raises(InputError, match="imported: other_ft32, stablecodec_ft8"):
         api.encode(Picture(pixels), "20", model="stablecodec_ft9")
 
 

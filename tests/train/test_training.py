@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from latentcodec.cli.train import _changed
 from latentcodec.errors import InputError
 from latentcodec.image import read_rgb
 from latentcodec.metrics.perceptual import LPIPS, VGG16
@@ -266,6 +267,23 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(InputError, match="run that stage first"):
         load_state(tmp_path)
+
+
+def test_recipes_are_changed_by_field() -> None:
+    changed = _changed(
+        STAGES["sodec"], ["steps=30", "loss.align=0", "name=short", "annealing=(1.0, 1.0)", "part=codec"]
+    )
+    assert (changed.steps, changed.loss.align, changed.name, changed.part) == (30, 0.0, "short", "codec")
+    assert changed.annealing == (1.0, 1.0)
+    assert changed.loss.mse == STAGES["sodec"].loss.mse
+    for change, message in (
+        ("stepz=3", "no field 'stepz'"),
+        ("loss.nothing=1", r"no field 'loss\.nothing'"),
+        ("loss=1", "no field 'loss'"),
+        ("steps=many", "steps is a int, not 'many'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            _changed(STAGES["sodec"], [change])
 
 
 def test_stages_chain_up() -> None:
