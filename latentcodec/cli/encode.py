@@ -39,7 +39,7 @@ class Figures:
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
               help="Autoencoder of method overfit: mini (default), taef2, sd-turbo, or a folder.")  # fmt: skip
 @click.option("--model", default=None, metavar="FILE|NAME",
-              help="Weights for stablecodec or sodec: a file that lcodec train exported, or an imported name.")  # fmt: skip
+              help="Weights for stablecodec or sodec: an exported file, or an imported name.")  # fmt: skip
 @click.option("--scale", type=click.Choice(["mini", "sd-turbo"]), default="mini", show_default=True,
               help="sd-turbo: the imported StableCodec checkpoint nearest to the budget.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
