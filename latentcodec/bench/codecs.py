@@ -74,8 +74,7 @@ class Learned:
         elif options:
             self._model, self._settings = _model_and_effort(name, options)
         if self._own is not None:
-            model_named(chosen, None, self._own)
-            self.weights = sha256_of_file(Path(self._own))[:16]
+            self.weights = sha256_of_file(Path(model_named(chosen, None, self._own)))[:16]
             return
         used = next((m for m in chosen.models if m.name == (self._model or chosen.models[0].name)), None)
         if used is None:

@@ -82,9 +82,13 @@ def train_command(
         return
     if data is None:
         raise InputError("--data names the folder of training photographs")
-    for earlier in [] if start else _missing(stage, runs):
-        _train(earlier, data, runs, device, seed, None, config)
-    _train(stage, data, runs, device, seed, start, config)
+    from latentcodec.pipelines.registry import resolve_device
+    from latentcodec.train.parallel import processes
+
+    with processes(resolve_device(device)):
+        for earlier in [] if start else _missing(stage, runs):
+            _train(earlier, data, runs, device, seed, None, config)
+        _train(stage, data, runs, device, seed, start, config)
 
 
 def _changed(stage: "Stage", changes: list[str]) -> "Stage":
@@ -146,16 +150,15 @@ def _train(
     from rich.progress import Progress, TimeRemainingColumn
 
     from latentcodec.pipelines.registry import resolve_device
-    from latentcodec.train.parallel import processes, rank
+    from latentcodec.train.parallel import rank
     from latentcodec.train.run import train_stage
 
-    resolved = resolve_device(device)
     columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn())
-    with processes(resolved), Progress(*columns, console=Console(stderr=True, quiet=rank() > 0)) as bar:
+    with Progress(*columns, console=Console(stderr=True, quiet=rank() > 0)) as bar:
         row = bar.add_task(stage.name, total=stage.steps)
 
         def report(step: int, figures: dict[str, float]) -> None:
             bar.update(row, completed=step)
             bar.console.print("  ".join(f"{name} {value:.4g}" for name, value in figures.items()), highlight=False)
 
-        train_stage(stage, data, runs, resolved, seed, report, start, config)
+        train_stage(stage, data, runs, resolve_device(device), seed, report, start, config)

@@ -1,8 +1,9 @@
 """Codec id -> pipeline. The ids are fixed in formats/README.md and never reused."""
 
 import hashlib
+import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,9 @@ def _file_of(weights: str) -> str:
 
 def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, weights: str | None = None) -> str:
     """What `model_named` calls the model that a file was written with. Raises WeightsError."""
-    if weights is not None and not method.fits:
+    if weights is not None and method.fits:
+        raise InputError(f"method {method.name} takes an autoencoder, not a file of weights")
+    if weights is not None:
         weights = _file_of(weights)
         have = int(store.sha256_of(Path(weights))[:4], 16)
         if have != fingerprint:
@@ -164,9 +167,28 @@ def resolve_device(device: str) -> "torch.device":
     return torch.device(device)
 
 
-@cache
 def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
-    """The method's pipeline with the weights of a model loaded and verified; kept for further pictures."""
+    """The method's pipeline with the weights of a model loaded and verified; kept for further pictures.
+
+    Of weights in files, which may be gigabytes, the last ones are kept.
+    """
+    own = model not in {known.name for known in method.models} and not method.fits
+    if own:
+        return _from_file(method, model, device, store.sha256_of(Path(model)))
+    return _shipped(method, model, device)
+
+
+@lru_cache(maxsize=1)
+def _from_file(method: Method, model: str, device: str, sha256: str) -> Pipeline:
+    return _built(method, model, device)
+
+
+@cache
+def _shipped(method: Method, model: str, device: str) -> Pipeline:
+    return _built(method, model, device)
+
+
+def _built(method: Method, model: str, device: str) -> Pipeline:
     resolved = resolve_device(device)
     if method.fits:
         return _overfit(method, model, resolved)
@@ -175,13 +197,22 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
 
         return SodecPipeline(_weights(model, method), resolved)
     weights = _weights(model, method)
-    if weights.metadata.get("kind") == FULL_SCALE:
+    if described(weights).get("kind") == FULL_SCALE:
         from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline
 
         return FullStableCodecPipeline(weights, resolved)
     from latentcodec.pipelines.stablecodec import StableCodecPipeline
 
     return StableCodecPipeline(weights, resolved)
+
+
+def described(weights: store.Weights) -> dict[str, str]:
+    """What imported weights say about themselves; nothing for others."""
+    try:
+        found = json.loads(weights.metadata.get("model", "{}"))
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def _weights(model: str, method: Method) -> store.Weights:

@@ -4,6 +4,7 @@ encode: pad -> prepare and analyse once -> code at every gain tried -> payload
 decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
+import json
 import math
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from latentcodec.coding.packing import Packing
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
-from latentcodec.errors import CorruptError, WeightsError
+from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
 from latentcodec.models.stablecodec.full.checkpoint import convert
@@ -24,7 +25,7 @@ from latentcodec.models.stablecodec.full.load import place
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.precision import fast_autocast, fast_dtype
-from latentcodec.pipelines.registry import FULL_SCALE
+from latentcodec.pipelines.registry import FULL_SCALE, described
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
@@ -38,29 +39,28 @@ PUBLISHED_BPP = {
     "ft32": 0.00579, "ft24": 0.00783, "ft16": 0.01083, "ft12": 0.01333, "ft8": 0.01707, "ft6": 0.02026, "ft4": 0.02504,
     "ft3": 0.02865, "ft2": 0.03413,
 }  # fmt: skip
-FREQUENCIES = "integer.z_frequencies"
+FREQUENCIES, PROMPT = "integer.z_frequencies", "prompt"
+LARGEST_PIXELS = 16 << 20  # the whole picture is decoded at once
 BOTTLENECK = "bottleneck."
 
 
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
     """A published checkpoint -> weights in the cache. Raises WeightsError for whatever does not fit."""
     config = config or FullConfig()
-    states = store.read_states(elic)
-    tensors = convert(store.read_states(checkpoint), states[next(iter(states))], config)
+    (of_elic, *_) = store.read_states(elic).values()
+    tensors = convert(store.read_states(checkpoint), of_elic, config)
     bottleneck = {k.removeprefix(BOTTLENECK): v for k, v in tensors.items() if k.startswith(BOTTLENECK)}
     tensors[FREQUENCIES] = z_frequencies(bottleneck)
-    tensors["prompt"] = text_state(store.load("sd-turbo-text").tensors)
-    bpp = PUBLISHED_BPP.get(name.rpartition("_")[2], EXPECTED_BPP)
-    return store.keep(name, tensors, {"kind": FULL_SCALE, "config": config.to_json(), "bpp": str(bpp)})
+    tensors[PROMPT] = text_state(store.load("sd-turbo-text").tensors)
+    return store.keep(name, tensors, json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True))
 
 
 def nearest_checkpoint(target_bpp: float) -> Path:
     """Of what was imported, the checkpoint whose own rate is nearest to the target. Raises WeightsError for none."""
-    rates = {path: store.metadata_of(path) for path in store.kept()}
-    full = {path: float(held["bpp"]) for path, held in rates.items() if held.get("kind") == FULL_SCALE}
-    if not full:
+    rates = {path: PUBLISHED_BPP.get(path.name.split(".")[0].rpartition("_")[2], EXPECTED_BPP) for path in store.kept()}
+    if not rates:
         raise WeightsError("no checkpoint of StableCodec was imported; see 'lcodec weights import --help'")
-    return min(full, key=lambda path: abs(math.log(full[path] / max(target_bpp, 1e-6))))
+    return min(rates, key=lambda path: abs(math.log(rates[path] / max(target_bpp, 1e-6))))
 
 
 class FullStableCodecPipeline:
@@ -71,9 +71,10 @@ class FullStableCodecPipeline:
     def __init__(self, weights: Weights, device: torch.device):
         self.fingerprint = weights.fingerprint
         self._device = device
-        self._bpp = float(weights.metadata["bpp"])
-        config = FullConfig.from_json(weights.metadata["config"])
+        config = FullConfig.from_json(described(weights)["config"])
         tensors = dict(weights.tensors)
+        if not {FREQUENCIES, PROMPT} <= set(tensors):
+            raise WeightsError("the weights were not written by 'lcodec weights import'")
         frequencies = tensors.pop(FREQUENCIES).long().numpy()
         base = {part: store.load(f"sd-turbo-{part}").tensors for part in ("vae", "unet")}
         self._model = place(config, tensors, base["vae"], base["unet"], fast_dtype(device))
@@ -88,6 +89,7 @@ class FullStableCodecPipeline:
         Quality 50 is the rate that the checkpoint was trained for.
         """
         height, width = pixels.shape[:2]
+        _check_size(height * width, InputError)
         with fast_autocast(self._device):
             prepared = self._model.prepare(self._to_tensor(pixels))
         latents = self._model.analyse(*(part.float() for part in prepared))
@@ -105,7 +107,7 @@ class FullStableCodecPipeline:
             encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         else:
             # Halving the step adds about one bit to every symbol that is not zero anyway.
-            expected = Curve(self._bpp * height * width / 8 / 4, math.log(2) / RATES_PER_OCTAVE / 2)
+            expected = Curve(EXPECTED_BPP * height * width / 8 / 4, math.log(2) / RATES_PER_OCTAVE / 2)
             encoded = fill_budget(evaluate, target, expected)
         self._decode_symbols(encoded, height, width)  # no file leaves that does not decode here
         return encoded
@@ -114,6 +116,7 @@ class FullStableCodecPipeline:
     def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
+        _check_size(width * height, LimitError)
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with fast_autocast(self._device):
             pixels = self._model.synthesise(y)
@@ -135,3 +138,8 @@ class FullStableCodecPipeline:
         padded = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="reflect" if mirrored else "edge")
         unit = torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None].float() / 255
         return unit.contiguous(memory_format=torch.channels_last)
+
+
+def _check_size(pixels: int, kind: type[LcodecError]) -> None:
+    if pixels > LARGEST_PIXELS:
+        raise kind(f"{pixels} pixels; full scale decodes whole pictures, of {LARGEST_PIXELS} at most")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from latentcodec.errors import InputError
 from latentcodec.train.optimiser import Optimiser
-from latentcodec.train.parallel import Loss, mean_over_processes, rank, shared_loss
+from latentcodec.train.parallel import Loss, mean_over_processes, rank, shared_loss, wait_for_all
 from latentcodec.train.stages import Stage
 
 LOG_EVERY = 20
@@ -119,7 +119,9 @@ class Trainer:
         """Train until the stage's last step, or until SIGTERM or SIGINT: then save and return."""
         with self._stoppable():
             self._run(batches)
-        self.save()
+        if self.step:  # a run that was stopped before its first step begins anew
+            self.save()
+        wait_for_all()
 
     def _run(self, batches: Iterator[Tensor]) -> None:
         saved = time.monotonic()

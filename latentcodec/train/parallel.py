@@ -64,3 +64,9 @@ def mean_over_processes(value: Tensor) -> float:
         distributed.all_reduce(value)
         value /= distributed.get_world_size()
     return value.item()
+
+
+def wait_for_all() -> None:
+    """Until every process has come here: what the first one has saved is there for all."""
+    if distributed.is_initialized():
+        distributed.barrier()

@@ -95,7 +95,12 @@ def _origin(stage: Stage, runs: Path, start: Path | None, config: Path | None) -
     """Raises InputError or WeightsError for what is missing or does not fit."""
     resumed = runs / stage.name / "state.pt"
     if resumed.exists():
-        return _Origin(None, _parsed(stage, State.load(resumed).config))
+        held = _parsed(stage, State.load(resumed).config)
+        if start is not None or _read_config(stage, config) not in (None, held):
+            raise InputError(
+                f"{resumed.parent} holds a run that began otherwise; it goes on without --start and --config"
+            )
+        return _Origin(None, held)
     if start is not None:
         return _exported(stage, start, config)
     if stage.start is None:
@@ -131,7 +136,14 @@ def _exported(stage: Stage, path: Path, config: Path | None) -> _Origin:
         codec = StableCodec(StableCodecConfig.from_json(text))
         stablecodec_export.restore(weights.tensors, codec)
     state = {f"codec.{name}": value for name, value in codec.state_dict().items()}
+    if isinstance(codec, Sodec):  # the networks that are frozen do not ship: the task has them
+        state = {name: value for name, value in state.items() if not _is_frozen(name, codec.config)}
     return _Origin(state, _read_config(stage, config) or codec.config)
+
+
+def _is_frozen(name: str, config: SodecConfig) -> bool:
+    own = name.removeprefix("codec.")
+    return own.startswith("vae.") or sodec_export.is_foreign(own, config)
 
 
 def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = None, share: float = 1.0) -> str:
@@ -167,7 +179,8 @@ def _mix(stage: Stage, codec: StableCodec | Sodec, former: Path, share: float) -
     if origin.config != codec.config or origin.weights is None:
         raise InputError(f"{former} holds a model of other sizes")
     for name, value in codec.state_dict().items():
-        value.lerp_(origin.weights[f"codec.{name}"], 1 - share)
+        if f"codec.{name}" in origin.weights:
+            value.lerp_(origin.weights[f"codec.{name}"], 1 - share)
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:

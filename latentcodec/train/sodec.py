@@ -70,15 +70,20 @@ class SodecTask:
                 initialise_sodec(self.codec, crops)
             self._fit_gains(crops[: GAIN_BATCHES * self.stage.batch])
             return
+        if self.codec.config.stable_diffusion is None:
+            self._adopt()  # for the autoencoder, which exported weights do not hold
         for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
             found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             if not self.codec.config.guided:
                 found = {name: value for name, value in found.items() if not name.startswith(GUIDANCE)}
             if module is not None and (found or prefix == "codec."):
-                _load(module, found, self.is_foreign, prefix)
+                _load(module, found, self._comes_from_elsewhere, prefix)
         if self.stage.part == ALL:
             # The jump from rich rates to the targets: lambda alone would take hundreds of steps to move the gains.
             self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
+
+    def _comes_from_elsewhere(self, name: str) -> bool:
+        return self.is_foreign(name) or name.startswith("codec.vae.")
 
     @torch.no_grad()
     def _fit_gains(self, crops: Tensor) -> None:

@@ -1,17 +1,18 @@
 """Find, fetch, verify and load weights files. The only module that reads safetensors or reaches a registry."""
 
+import glob
 import hashlib
 import os
-import pickle
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentcodec.errors import WeightsError
 from latentcodec.weights.manifest import Download, Source, WeightsRow, row
@@ -95,10 +96,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 def _read_state(path: Path) -> "dict[str, Tensor]":
     import torch
 
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise WeightsError(f"cannot read weights {path}: not a file of tensors") from error
+    state = _unpickle(path)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"cannot read weights {path}: it holds more than tensors")
     return state
@@ -119,31 +117,54 @@ def read_states(path: Path) -> "dict[str, dict[str, Tensor]]":
     """A pickled checkpoint of one state, then called "", or of several. Raises WeightsError for more than tensors."""
     import torch
 
-    try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise WeightsError(f"cannot read {path}: not a checkpoint of tensors") from error
+    held: Any = _unpickle(path)
+    states: dict[str, dict[str, Tensor]]
     states = held if isinstance(held, dict) and all(isinstance(state, dict) for state in held.values()) else {"": held}
     for state in states.values():
         if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
             raise WeightsError(f"cannot read {path}: it holds more than tensors")
+    if not states:
+        raise WeightsError(f"cannot read {path}: it holds nothing")
     return states
 
 
-def keep(name: str, tensors: "dict[str, Tensor]", metadata: dict[str, str]) -> Path:
-    """Write weights that were imported into the cache; their fingerprint is part of the file's name."""
+def _unpickle(path: Path) -> object:
+    """Tensors and containers of them. Raises WeightsError for whatever a damaged file makes the reader stumble over."""
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a remark about the pickle's version
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"cannot read weights {path}: not a file of tensors") from error
+
+
+def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
+    """Write weights that were imported into the cache, in place of older ones of that name. Raises WeightsError.
+
+    Their fingerprint is part of the file's name. The same tensors make the same file everywhere: it has one entry of
+    metadata, since the order of several is left to chance.
+    """
+    if not name or any(separator in name for separator in "/\\."):
+        raise WeightsError(f"weights cannot be called {name!r}")
     folder = cache_folder()
     partial = folder / f"{name}.importing"
-    write_tensors(tensors, partial, metadata)
+    write_tensors(tensors, partial, {"model": description})
     path = folder / f"{name}.{sha256_of(partial)[:4]}.safetensors"
+    for older in kept(name):
+        older.unlink()
     partial.replace(path)
     return path
 
 
-def kept(name: str = "*", fingerprint: int | None = None) -> list[Path]:
+def kept(name: str | None = None, fingerprint: int | None = None) -> list[Path]:
     """Imported weights of this name, or with this fingerprint, sorted by name."""
+    if name is not None and any(separator in name for separator in "/\\"):
+        return []
+    pattern = "*" if name is None else glob.escape(name)
     number = "?" * 4 if fingerprint is None else f"{fingerprint:04x}"
-    return sorted(cache_folder().glob(f"{name}.{number}.safetensors"))
+    return sorted(cache_folder().glob(f"{pattern}.{number}.safetensors"))
 
 
 def fetch(name: str, original: Path | None = None) -> Path:

@@ -25,8 +25,8 @@ tensors = full.tensors
 def listed(decoder, count):
     """The list: positions and which side was taken."""
     (length,) = decoder.group([6])
-    digits = [digit + 128 for digit in decoder.group([63] * (3 * length))] if length else []
-    numbers = [digits[3 * k] + 256 * digits[3 * k + 1] + 65536 * digits[3 * k + 2] for k in range(length)]
+    digits = [digit + 128 for digit in decoder.group([63] * (4 * length))] if length else []
+    numbers = [sum(digits[4 * k + n] << 8 * n for n in range(4)) for k in range(length)]
     assert all(number // 2 < count for number in numbers)
     return [divmod(number, 2) for number in numbers]
 

@@ -75,6 +75,7 @@ MODELS = [
     pytest.param(GOLDEN_WEIGHTS, id="tiny"),
     pytest.param(store.BUNDLED / "stablecodec-mini.safetensors", id="shipped"),
     pytest.param(SODEC_WEIGHTS, id="tiny-sodec"),
+    pytest.param(store.BUNDLED / "sodec-mini.safetensors", id="shipped-sodec"),
 ]
 
 

@@ -16,7 +16,7 @@ from latentcodec import api
 from latentcodec.cli.main import cli
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import TOTAL
-from latentcodec.errors import InputError, WeightsError
+from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Picture, read_rgb
 from latentcodec.models.diffusion import prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
@@ -28,7 +28,7 @@ from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import GuardedEntropy
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
-from latentcodec.pipelines import registry, stablecodec_full
+from latentcodec.pipelines import stablecodec_full
 from latentcodec.pipelines.both import Both
 from latentcodec.weights import store
 
@@ -303,17 +303,77 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
     ):
         with pytest.raises(InputError, match=message):
             api.encode(Picture(pixels), **({"target": "1kB", "scale": "sd-turbo"} | options))
-    path.rename(path.with_name("stablecodec_ft8.0000.safetensors"))
-    registry.pipeline.cache_clear()
-    with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
-        api.decode(data)
     with pytest.raises(InputError, match="imported: other_ft32, stablecodec_ft8"):
         api.encode(Picture(pixels), "20", model="stablecodec_ft9")
+    for held in store.kept():
+        held.unlink()
+    with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
+        api.decode(data)
+
+
+def test_importing_again_gives_the_same_fingerprint_whatever_the_name(imported: Path) -> None:
+    checkpoint, elic = imported / "stablecodec_ft8.pkl", imported / "elic.pth"
+    paths = [stablecodec_full.import_checkpoint(checkpoint, elic, name) for name in ("a", "b", "a", "a")]
+    assert len({path.name.split(".")[1] for path in paths}) == 1
+    assert len(list((imported / "cache").glob("a.*"))) == 1
+    for name in ("a/b", "../a", "a.b", ""):
+        with pytest.raises(WeightsError, match="cannot be called"):
+            store.keep(name, {}, "")
+
+
+@pytest.mark.parametrize("name", ["/no/such.safetensors", "a/b", "*", "[", "..", ""])
+def test_weights_that_do_not_exist_are_said_not_to(name: str) -> None:
+    with pytest.raises(InputError, match="no file"):
+        api.encode(np.zeros((8, 8, 3), np.uint8), "50", model=name)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, world", b"\x80\x02}q\x00.", bytes(range(256)) * 9])
+def test_what_is_no_checkpoint_is_one_error(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError):
+        stablecodec_full.import_checkpoint(path, path, "a")
+
+
+class Liar:
+    """A decoder whose file lists elements that do not exist: bytes out of range, or positions."""
+
+    def __init__(self, digits: list[int]) -> None:
+        self.digits = digits
+
+    def code_rows(self, rows: np.ndarray, count: int, numbers: None) -> np.ndarray:
+        return np.full((len(rows), count), REACH, np.int32)
+
+    def code(self, tables: np.ndarray, symbols: None) -> np.ndarray:
+        if len(tables) == 1:
+            return np.array([1], np.int32)
+        return np.array(self.digits, np.int32) if len(tables) == 4 else np.zeros(len(tables), np.int32)
+
+
+@pytest.mark.parametrize("digits", [[-255] * 4, [255] * 4, [127] * 4, [-128, -128, 127, -128]])
+def test_hostile_lists_are_refused(digits: list[int], tensors: dict[str, Tensor]) -> None:
+    with pytest.raises(CorruptError, match="the file lists an element"):
+        entropy(tensors).code(Liar(digits), 128, (1, 1))
+
+
+def test_a_full_list_still_decodes(tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """More doubtful elements than a list holds: the rest is decided as without a guard."""
+    monkeypatch.setattr(guarded, "BAND", 0.4)
+    encoder = SymbolEncoder()
+    coded = entropy(tensors).code(encoder, 128, (2, 3), source())
+    decoded = entropy(tensors).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
+    assert np.array_equal(decoded.exact, coded.exact)
+
+
+def test_weights_that_are_not_numbers_are_refused(tensors: dict[str, Tensor]) -> None:
+    broken = tensors | {"codec.g_a.pre2.bias": torch.full((16,), float("nan"))}
+    with pytest.raises(WeightsError, match=r"codec\.g_a\.pre2\.bias holds values that are not numbers"):
+        published.check(broken, CONFIG)
 
 
 def test_checkpoints_that_hold_code_are_refused(imported: Path) -> None:
     (imported / "evil.pkl").write_bytes(pickle.dumps({"state_dict_codec": print}, 2))
-    with pytest.raises(WeightsError, match="not a checkpoint of tensors"):
+    with pytest.raises(WeightsError, match="not a file of tensors"):
         stablecodec_full.import_checkpoint(imported / "evil.pkl", imported / "elic.pth", "evil")
     torch.save({"state_dict_codec": {"a": 3}}, imported / "odd.pkl")
     with pytest.raises(WeightsError, match="more than tensors"):

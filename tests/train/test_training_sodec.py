@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from latentcodec.errors import InputError
 from latentcodec.image import read_rgb
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.export import export as export_stablecodec
@@ -156,3 +157,22 @@ def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path
     assert not np.array_equal(realistic, preview)
     average = load_state(tmp_path / "sodec").average
     assert torch.equal(average["codec.vae.scale"], load_state(tmp_path / "sodec-codec").average["codec.vae.scale"])
+
+
+def test_frozen_networks_stay_what_they_are_when_training_starts_from_exported_weights(
+    photos: Path, tmp_path: Path
+) -> None:
+    """An export holds no VAE encoder: it is that of StableCodec mini, not a random one."""
+    config = tmp_path / "config.json"
+    config.write_text(tiny_sodec.CONFIG.to_json())
+    exported = tiny_sodec.save(tmp_path / "w.safetensors")
+    stage = dataclasses.replace(TOY, part=DIFFUSION, steps=1)
+    train_stage(stage, photos, tmp_path, CPU, 0, lambda step, row: None, start=exported)
+    held = load_state(tmp_path / "toy").model
+    shipped = tiny.build(3, PRETRAINED).state_dict()
+    name = "vae.encoder.layers.0.weight"
+    assert torch.allclose(held[f"codec.{name}"], shipped[name], atol=1e-2)
+    codec = tiny_sodec.build().state_dict()
+    assert torch.allclose(held["codec.analysis.shortcut.weight"], codec["analysis.shortcut.weight"], atol=1e-2)
+    with pytest.raises(InputError, match="began otherwise"):
+        train_stage(stage, photos, tmp_path, CPU, 0, lambda step, row: None, start=exported)

@@ -28,22 +28,25 @@ PREFIX = "text_model."
 
 @torch.inference_mode()
 def text_state(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any] | None = None) -> Tensor:
-    """Tensors of the text encoder -> its last hidden state of the text, [1, 77, 1024]. Strict: raises WeightsError."""
+    """Tensors of the text encoder -> its last hidden state of the text, [1, 77, 1024]. Strict: raises WeightsError.
+
+    Computed in float64 and rounded to float16: the same on every machine.
+    """
     try:
         import transformers
     except ImportError as error:
         raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
     config = transformers.CLIPTextConfig(**(sizes or SIZES))
-    encoder: Any = transformers.CLIPTextModel(config)
+    encoder: Any = transformers.CLIPTextModel(config).double()
     encoder.eval()
     own = encoder.state_dict()
-    held = {_own_name(name, own): value.float() for name, value in tensors.items() if "position_ids" not in name}
+    held = {_own_name(name, own): value.double() for name, value in tensors.items() if "position_ids" not in name}
     try:
         encoder.load_state_dict(held)
     except RuntimeError as error:
         raise WeightsError(f"not the text encoder of SD-Turbo: {str(error).splitlines()[1].strip()}") from error
     state: Tensor = encoder(torch.tensor([TOKENS])).last_hidden_state
-    return state
+    return state.half()
 
 
 def _own_name(name: str, own: Mapping[str, Tensor]) -> str:

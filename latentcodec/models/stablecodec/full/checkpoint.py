@@ -63,6 +63,8 @@ def check(found: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
     for name, value in found.items():
         if name not in expected:
             raise WeightsError(f"the checkpoint holds {name}, which no module has")
+        if not torch.isfinite(value).all():
+            raise WeightsError(f"{name} holds values that are not numbers")
         if value.shape != expected[name]:
             raise WeightsError(f"{name} has shape {list(value.shape)}, not {list(expected[name])}")
     return {name: found[name].contiguous() for name in expected}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentcodec.coding.fixedpoint import Integers
 from latentcodec.coding.symbols import Coder, Frequencies, TableIndex
-from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE
+from latentcodec.coding.tables import LARGEST_SYMBOL, LOG_SCALE_STEP, SMALLEST_SCALE
 from latentcodec.errors import CorruptError
 from latentcodec.models.blocks.integers import Floats, Quantiser, nearest, table_index
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
@@ -29,7 +29,8 @@ BAND = 2.0**-20  # of the distance between two integers
 SMALLEST_TRAINED_SCALE = 0.11
 COUNT_TABLE, BYTE_TABLE = 6, 63  # of the lists: zero is likely; everything is
 NEUTRAL_RATE, RATES_PER_OCTAVE = 128, 32
-POSITION_BYTES = 3
+POSITION_BYTES = 4
+LARGEST = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class GuardedEntropy:
 
     def _snap(self, coder: Coder, x: Doubles, encoding: bool) -> Integers:
         """Values -> integers, the same on both sides."""
+        if not (np.abs(x) < LARGEST).all():  # neither is NaN
+            raise CorruptError("the weights predict what no table can code")
         below = np.floor(x + 0.5).astype(np.int64)
         boundary = np.rint(x + 0.5).astype(np.int64)  # the nearest place where rounding changes its mind
         doubtful, upper = None, None
@@ -132,9 +135,13 @@ class GuardedEntropy:
 def _code_list(
     coder: Coder, positions: npt.NDArray[np.intp] | None, choices: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Positions below 2^23 with a bit each; nearly always there are none, which costs a hundredth of a bit."""
-    count = coder.code(_tables(COUNT_TABLE, 1), None if positions is None else np.array([len(positions)], np.int32))
-    size = int(count[0])
+    """Positions below 2^31 with a bit each; nearly always there are none, which costs a hundredth of a bit.
+
+    An encoder that would have to list more than LARGEST_SYMBOL leaves the rest to chance, as an encoder without a guard
+    would: they are right on its own machine, and almost surely elsewhere.
+    """
+    known = None if positions is None else np.array([min(len(positions), LARGEST_SYMBOL)], np.int32)
+    size = int(coder.code(_tables(COUNT_TABLE, 1), known)[0])
     if size < 0:
         raise CorruptError("the file lists fewer elements than none")
     numbers = None
@@ -145,6 +152,8 @@ def _code_list(
     if not size:
         return np.zeros(0, np.intp), np.zeros(0, np.bool_)
     coded = coder.code(_tables(BYTE_TABLE, POSITION_BYTES * size), numbers).astype(np.int64) + 128
+    if int(coded.min()) < 0 or int(coded.max()) > 0xFF:
+        raise CorruptError("the file lists an element by what is not a byte")
     joined = (coded.reshape(size, POSITION_BYTES) << (8 * np.arange(POSITION_BYTES))).sum(1)
     return (joined >> 1).astype(np.intp), (joined & 1).astype(np.bool_)
 
