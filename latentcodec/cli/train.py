@@ -97,15 +97,18 @@ def _changed(stage: "Stage", changes: list[str]) -> "Stage":
         path, _, text = change.partition("=")
         inside, _, field = path.rpartition(".")
         holder: Any = stage.loss if inside == "loss" else stage
-        if inside not in ("", "loss") or field not in {f.name for f in dataclasses.fields(holder)} or field == "loss":
+        if inside not in ("", "loss") or field not in {f.name for f in dataclasses.fields(holder)} - {"loss", "task"}:
             raise InputError(f"the recipe has no field {path!r}")
         old = getattr(holder, field)
         try:
             value = text if isinstance(old, str | None) else type(old)(ast.literal_eval(text))
         except (ValueError, SyntaxError, TypeError) as error:
             raise InputError(f"{path} is a {type(old).__name__}, not {text!r}") from error
-        new = dataclasses.replace(holder, **{field: value})
-        stage = dataclasses.replace(stage, loss=new) if inside else new
+        try:
+            new = dataclasses.replace(holder, **{field: value})
+            stage = dataclasses.replace(stage, loss=new) if inside else new
+        except ValueError as error:
+            raise InputError(f"{change}: {error}") from error
     return stage
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from latentcodec.errors import InputError
 from latentcodec.train.optimiser import Optimiser
-from latentcodec.train.parallel import Loss, mean_over_processes, rank, shared_loss, wait_for_all
+from latentcodec.train.parallel import Loss, any_wants, mean_over_processes, rank, shared_loss, wait_for_all
 from latentcodec.train.stages import Stage
 
 LOG_EVERY = 20
@@ -129,7 +129,7 @@ class Trainer:
         with Log(self.folder / "log.csv" if rank() == 0 else None, self.step) as log:
             recent: list[dict[str, float]] = []
             started = time.monotonic()
-            while self.step < self.stage.steps and not self.stop:
+            while self.step < self.stage.steps and not any_wants(self.stop):
                 recent.append(self._train_step(loss, next(batches)))
                 if self.step % LOG_EVERY == 0:
                     seconds = (time.monotonic() - started) / len(recent)

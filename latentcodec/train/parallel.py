@@ -70,3 +70,12 @@ def wait_for_all() -> None:
     """Until every process has come here: what the first one has saved is there for all."""
     if distributed.is_initialized():
         distributed.barrier()
+
+
+def any_wants(stop: bool) -> bool:
+    """Whether one of the processes wants to stop: then all of them do, at the same step."""
+    if not distributed.is_initialized():
+        return stop
+    wish = torch.tensor(float(stop), device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.all_reduce(wish, distributed.ReduceOp.MAX)
+    return bool(wish)

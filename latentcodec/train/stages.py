@@ -46,6 +46,13 @@ class Stage:
     annealing: tuple[float, float] = (1.0, 1.0)
     scale: str = "mini"  # of the model, for task `sodec`
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no recipe can be."""
+        if self.part not in (ALL, DECODER, CODEC, DIFFUSION) or len(self.annealing) != 2:
+            raise ValueError(f"part is {ALL}, {DECODER}, {CODEC} or {DIFFUSION}; annealing two numbers")
+        if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
+            raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
+
 
 SODEC = (
     Stage(

@@ -281,6 +281,10 @@ def test_recipes_are_changed_by_field() -> None:
         ("loss.nothing=1", r"no field 'loss\.nothing'"),
         ("loss=1", "no field 'loss'"),
         ("steps=many", "steps is a int, not 'many'"),
+        ("task=vae", "no field 'task'"),
+        ("part=some", "part is all, decoder, codec or diffusion"),
+        ("warmup_steps=0", "at least 1"),
+        ("annealing=(1,)", "two numbers"),
     ):
         with pytest.raises(InputError, match=message):
             _changed(STAGES["sodec"], [change])
