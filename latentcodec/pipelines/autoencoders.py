@@ -17,6 +17,7 @@ from torch import Tensor
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.autoencoder import STRIDE, MiniVAE
 from latentcodec.models.blocks.shipping import float_tensors
+from latentcodec.models.diffusion.packages import diffusers
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.tiny_autoencoder import STRIDE as TINY_STRIDE
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
@@ -130,11 +131,7 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
     try:
-        import diffusers
-    except ImportError as error:
-        raise InputError(f"{folder} needs the package diffusers: pip install lcodec[diffusers]") from error
-    try:
-        model = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = getattr(diffusers(), kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise WeightsError(f"{folder}: {_first_line(error)}") from error
     model = _ready(model, device)

@@ -96,7 +96,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
             inside_rows, inside_columns = (_scaled(part, Z_STRIDE) for part in tile.inside)
             rows, columns = (_scaled(part, Z_STRIDE) for part in tile.kept)
             region = picture[rows, columns]  # cut off at the picture's border, beyond which lies padding
-            region[:] = _to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
+            region[:] = to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
         return picture
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
@@ -151,6 +151,7 @@ def _z_shape(height: int, width: int) -> tuple[int, int]:
     return -(-height // Z_STRIDE), -(-width // Z_STRIDE)
 
 
-def _to_pixels(pixels: Tensor, height: int, width: int) -> Pixels:
+def to_pixels(pixels: Tensor, height: int, width: int) -> Pixels:
+    """Float [1, 3, H', W'] in 0..1, not clamped -> uint8 [H, W, 3]."""
     cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
     return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()

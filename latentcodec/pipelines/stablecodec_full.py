@@ -24,6 +24,7 @@ from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, Guarde
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.neural import to_pixels
 from latentcodec.pipelines.precision import fast_autocast, fast_dtype
 from latentcodec.pipelines.registry import FULL_SCALE, described
 from latentcodec.pipelines.rounding import rate_distortion_rounding
@@ -120,8 +121,7 @@ class FullStableCodecPipeline:
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with fast_autocast(self._device):
             pixels = self._model.synthesise(y)
-        cropped = pixels[0, :, :height, :width].float().clamp(0, 1)
-        return (cropped * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
+        return to_pixels(pixels, height, width)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> GuardedLatents:
         shape = -(-height // Z_STRIDE), -(-width // Z_STRIDE)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentcodec.errors import InputError, WeightsError
+from latentcodec.errors import WeightsError
+from latentcodec.models.diffusion.packages import transformers
 
 LENGTH, START, END, PADDING = 77, 49406, 49407, 0
 WORDS = (
@@ -32,12 +33,8 @@ def text_state(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any] | None = 
 
     Computed in float64 and rounded to float16: the same on every machine.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
-    config = transformers.CLIPTextConfig(**(sizes or SIZES))
-    encoder: Any = transformers.CLIPTextModel(config).double()
+    package = transformers()
+    encoder: Any = package.CLIPTextModel(package.CLIPTextConfig(**(sizes or SIZES))).double()
     encoder.eval()
     own = encoder.state_dict()
     held = {_own_name(name, own): value.double() for name, value in tensors.items() if "position_ids" not in name}

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentcodec.errors import InputError, WeightsError
+from latentcodec.errors import WeightsError
 from latentcodec.models.blocks.lora import ADAPTERS, adapted_names
 from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.diffusion.packages import diffusers
 
 LATENT_CHANNELS = 4
 # What published files call what the libraries call otherwise today.
@@ -96,12 +97,3 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
     for old, new in names.items():
         name = name.replace(old, new)
     return name
-
-
-def diffusers() -> Any:
-    """The package. Raises InputError."""
-    try:
-        import diffusers as package
-    except ImportError as error:
-        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
-    return package

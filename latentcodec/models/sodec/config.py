@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.sizes import with_tuples
 
 Y_STRIDE, Z_STRIDE = 16, 64
 
@@ -61,17 +61,12 @@ class SodecConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            inner = AutoencoderConfig(**_with_tuples(values.pop("autoencoder")))
+            inner = AutoencoderConfig(**with_tuples(values.pop("autoencoder")))
             outer = values.pop("stable_diffusion", None)
-            frozen = None if outer is None else StableDiffusionConfig(**_with_tuples(outer))
-            return cls(autoencoder=inner, stable_diffusion=frozen, **_with_tuples(values))
+            frozen = None if outer is None else StableDiffusionConfig(**with_tuples(outer))
+            return cls(autoencoder=inner, stable_diffusion=frozen, **with_tuples(values))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 SCALES = {

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.errors import InputError
 from latentcodec.models.blocks.lora import adapt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.diffusion.packages import transformers
 from latentcodec.models.diffusion.stable_diffusion import (
     VAE_NAMES,
     build_unet,
@@ -56,9 +56,9 @@ class VitGuidance(nn.Module):
 
     def __init__(self, config: StableDiffusionConfig):
         super().__init__()
-        transformers = _transformers()
-        self.vit = transformers.Dinov2Model(
-            transformers.Dinov2Config(
+        package = transformers()
+        self.vit = package.Dinov2Model(
+            package.Dinov2Config(
                 hidden_size=config.vit_width,
                 num_hidden_layers=config.vit_layers,
                 num_attention_heads=config.vit_heads,
@@ -122,11 +122,3 @@ def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
         networks.append((codec.guidance.vit, frozen.vit, VIT_NAMES))
     for network, tensors, names in networks:
         put_weights(network, tensors, names, dtype)
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise InputError("full scale needs diffusers and transformers: pip install 'lcodec[diffusers]'") from error
-    return transformers

@@ -7,6 +7,7 @@ from typing import Any
 from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
+from latentcodec.models.sizes import with_tuples
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,10 @@ class StableCodecConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            inner = AutoencoderConfig(**(EARLIER_AUTOENCODER | _with_tuples(values.pop("autoencoder"))))
-            return cls(autoencoder=inner, **(EARLIER | _with_tuples(values)))
+            inner = AutoencoderConfig(**(EARLIER_AUTOENCODER | with_tuples(values.pop("autoencoder"))))
+            return cls(autoencoder=inner, **(EARLIER | with_tuples(values)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where the dataclasses have tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 Y_STRIDE, Z_STRIDE = 32, 64

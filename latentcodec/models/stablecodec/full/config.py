@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from latentcodec.errors import WeightsError
 from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.sizes import with_tuples
 
 Y_STRIDE, Z_STRIDE = 64, 256
 
@@ -36,11 +36,7 @@ class FullConfig:
         """Inverse of `to_json`. Raises WeightsError."""
         try:
             values = json.loads(text)
-            inner = StableDiffusionConfig(**_with_tuples(values.pop("stable_diffusion")))
-            return cls(stable_diffusion=inner, **_with_tuples(values))
+            inner = StableDiffusionConfig(**with_tuples(values.pop("stable_diffusion")))
+            return cls(stable_diffusion=inner, **with_tuples(values))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
