@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from latentcodec.bench.report import Report
-from latentcodec.bench.statistics import CONFIDENCE, Curve, Estimate, Metric, Point, Summary, bd_rate
+from latentcodec.bench.statistics import CONFIDENCE, Curve, Estimate, Metric, Point, Summary, bd_interval, bd_rate
 from latentcodec.errors import InputError
 from latentcodec.rate import Quality, parse_target
 
@@ -16,7 +16,7 @@ def tables(report: Report, plots: str | None = None) -> str:
         f"Means over {len(summary.images)} images, each counting once, with Student-t intervals of {CONFIDENCE:.0%} "
         "over images.",
         *_targets(summary),
-        *_bd_rates(report.curves, metrics, report.anchor),
+        *_bd_rates(report, metrics),
         *_list("Left out", summary.gaps),
         *_list("Published figures", [f"{curve.name}: {curve.source}" for curve in report.published]),
     ]
@@ -58,25 +58,32 @@ def _figures(point: Point, metrics: Sequence[Metric]) -> list[str]:
     return [_figure(point.bpp, 4), *(_figure(point.values.get(metric.column), metric.digits) for metric in metrics)]
 
 
-def _bd_rates(curves: Sequence[Curve], metrics: Sequence[Metric], anchor: str) -> list[str]:
+def _bd_rates(report: Report, metrics: Sequence[Metric]) -> list[str]:
+    curves, anchor = report.curves, report.anchor
     if len(curves) < 2:
         return []
     reference = next(curve for curve in curves if curve.name == anchor)
     rows = [
-        [curve.name, *(_percent(reference, curve, metric) for metric in metrics)]
+        [curve.name, *(_percent(report, reference, curve, metric) for metric in metrics)]
         for curve in curves
         if curve is not reference
     ]
     return [
         f"### BD-rate against {_text(anchor)}\n\n"
-        "Bits spent more (+) or fewer (-) for equal quality; where there is no figure, why.",
+        "Bits spent more (+) or fewer (-) for equal quality, and the interval that 95 of 100 drawings of the images "
+        "with replacement give; where there is no figure, why.",
         _table(["codec", *(metric.title for metric in metrics)], rows),
     ]
 
 
-def _percent(anchor: Curve, curve: Curve, metric: Metric) -> str:
+def _percent(report: Report, anchor: Curve, curve: Curve, metric: Metric) -> str:
     result = bd_rate(anchor, curve, metric)
-    return result.reason if result.percent is None else f"{result.percent:+.1f} %"
+    if result.percent is None:
+        return result.reason
+    published = bool(anchor.source or curve.source)
+    interval = None if published else bd_interval(report.rows, anchor.name, curve.name, metric)
+    within = "" if interval is None else f" ({interval[0]:+.1f} to {interval[1]:+.1f})"
+    return f"{result.percent:+.1f} %{within}"
 
 
 def _list(title: str, lines: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from random import Random
 
 from latentcodec.bench.results import Row
 from latentcodec.errors import InputError
@@ -19,6 +20,7 @@ CONFIDENCE = 0.95
 BD_METHOD = "pchip"
 MIN_POINTS = 4
 MIN_OVERLAP = 0.5
+RESAMPLES = 100
 
 
 @dataclass(frozen=True)
@@ -200,3 +202,46 @@ def _samples(curve: Curve, metric: Metric) -> list[tuple[float, float]]:
     sign = 1 if metric.higher_is_better else -1
     have = [point for point in curve.points if metric.column in point.values]
     return sorted({(point.bpp.mean, sign * point.values[metric.column].mean) for point in have})
+
+
+def bd_interval(rows: Sequence[Row], anchor: str, test: str, metric: Metric) -> tuple[float, float] | None:
+    """Percentile interval of `bd_rate` over images drawn again with replacement, the same for both codecs.
+
+    None where too few of the drawn sets give curves that can be compared.
+    """
+    samples = {name: _by_target(rows, name, metric.column) for name in (anchor, test)}
+    images = sorted({row.image for row in rows})
+    random = Random(0)
+    found = []
+    for _ in range(RESAMPLES):
+        drawn = random.choices(images, k=len(images))
+        curves = [_mean_curve(name, samples[name], drawn, metric.column) for name in (anchor, test)]
+        percent = bd_rate(curves[0], curves[1], metric).percent
+        if percent is not None:
+            found.append(percent)
+    if len(found) < CONFIDENCE * RESAMPLES:
+        return None
+    found.sort()
+    tail = (1 - CONFIDENCE) / 2
+    return found[round(tail * (len(found) - 1))], found[round((1 - tail) * (len(found) - 1))]
+
+
+def _by_target(rows: Sequence[Row], codec: str, column: str) -> dict[str, dict[str, tuple[float, float]]]:
+    """{target: {image: (bpp, figure)}}, of the targets that every image has."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
+    for row in rows:
+        figure = getattr(row, column)
+        if row.codec == codec and row.bpp is not None and figure is not None:
+            found.setdefault(row.target, {})[row.image] = row.bpp, figure
+    images = {row.image for row in rows}
+    return {target: figures for target, figures in found.items() if set(figures) == images}
+
+
+def _mean_curve(
+    name: str, samples: dict[str, dict[str, tuple[float, float]]], drawn: Sequence[str], column: str
+) -> Curve:
+    points = []
+    for target, figures in samples.items():
+        rate, value = (math.fsum(figures[image][part] for image in drawn) / len(drawn) for part in (0, 1))
+        points.append(Point(target, len(drawn), Estimate(rate), {column: Estimate(value)}))
+    return Curve(name, tuple(sorted(points, key=lambda point: point.bpp.mean)))

@@ -6,7 +6,17 @@ from dataclasses import replace
 import pytest
 
 from latentcodec.bench.results import Row
-from latentcodec.bench.statistics import METRICS, Curve, Estimate, Metric, Point, bd_rate, estimate, summarise
+from latentcodec.bench.statistics import (
+    METRICS,
+    Curve,
+    Estimate,
+    Metric,
+    Point,
+    bd_interval,
+    bd_rate,
+    estimate,
+    summarise,
+)
 from latentcodec.errors import InputError
 
 PSNR, LPIPS = (next(m for m in METRICS if m.column == column) for column in ("psnr", "lpips_alex"))
@@ -127,3 +137,28 @@ def test_targets_that_led_to_the_same_files_are_one_point() -> None:
 def test_curves_that_cannot_be_compared_say_why(values: list[float], reason: str) -> None:
     result = bd_rate(ANCHOR, curve("x", [1.0, 2.0, 3.0, 4.0][: len(values)], values), PSNR)
     assert (result.percent, result.reason) == (None, reason)
+
+
+def pair(image: str, saving: float) -> list[Row]:
+    """Two codecs on one image: the second one spends (1 - saving) of the bits for the same quality."""
+    return [
+        row(image, codec, f"q{level}", 0.05 * 2**level * factor, psnr=20.0 + 2 * level)
+        for codec, factor in (("old", 1.0), ("new", 1 - saving))
+        for level in range(5)
+    ]
+
+
+def test_interval_of_a_bd_rate_over_images() -> None:
+    alike = [entry for number in range(8) for entry in pair(f"{number}.png", 0.2)]
+    low, high = bd_interval(alike, "old", "new", PSNR) or (0.0, 0.0)
+    assert low == pytest.approx(-20, abs=0.1)
+    assert high == pytest.approx(-20, abs=0.1)
+    mixed = [entry for number in range(8) for entry in pair(f"{number}.png", 0.05 * number)]
+    interval = bd_interval(mixed, "old", "new", PSNR)
+    assert interval is not None
+    curves = summarise(mixed).curves
+    middle = bd_rate(curves[0], curves[1], PSNR).percent
+    assert middle is not None
+    assert interval[0] < middle - 2 < middle + 2 < interval[1]
+    assert bd_interval(mixed, "old", "new", PSNR) == interval
+    assert bd_interval([r for r in mixed if r.target != "q2"][:9], "old", "new", PSNR) is None
