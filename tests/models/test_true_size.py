@@ -1,9 +1,10 @@
-"""SODEC with networks of the published sizes, random: one training step, one file, 512x512 pixels, on the CPU.
+"""Both diffusion methods with networks of the published sizes, random: 512x512 pixels, on the CPU.
 
 LCODEC_TRUE_SIZE=1 pytest -s tests/models/test_true_size.py        prints seconds and peak memory; needs 16 GB
 """
 
 import dataclasses
+import json
 import os
 import resource
 import time
@@ -17,11 +18,17 @@ import pytest
 import torch
 
 from latentcodec.image import read_rgb, resized_crop
+from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
 from latentcodec.models.sodec.config import SCALES
 from latentcodec.models.sodec.export import export
 from latentcodec.models.sodec.model import Sodec
-from latentcodec.pipelines import frozen
+from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
+from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.density import z_frequencies
+from latentcodec.pipelines import frozen, stablecodec_full
+from latentcodec.pipelines.registry import FULL_SCALE
 from latentcodec.pipelines.sodec import SodecPipeline
+from latentcodec.pipelines.stablecodec_full import FREQUENCIES, FullStableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import sodec
 from latentcodec.train.optimiser import Optimiser
@@ -83,3 +90,31 @@ def test_a_file_and_a_training_step(rows: None, tmp_path: Path) -> None:
     for what, fidelity in (("preview", 1.0), ("decode", 0.0)):
         with measured(what):
             assert pipeline.decode(encoded, (512, 512), fidelity).shape == (512, 512, 3)
+
+
+def test_a_file_of_the_published_stablecodec(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = FullConfig()
+    torch.manual_seed(0)
+    tensors = {
+        name: torch.randn(shape) * max(1, shape[1:].numel()) ** -0.5 + (1.0 if name.endswith("norm.weight") else 0.0)
+        for name, shape in expected_shapes(config).items()
+    }
+    bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
+    tensors |= {FREQUENCIES: z_frequencies(bottleneck), "prompt": torch.randn(1, 77, 1024)}
+    torch.set_default_dtype(torch.float16)
+    try:
+        rows = {
+            "sd-turbo-vae": FrozenAutoencoder(config.stable_diffusion).network.state_dict(),
+            "sd-turbo-unet": build_unet(config.stable_diffusion).state_dict(),
+        }
+    finally:
+        torch.set_default_dtype(torch.float32)
+    monkeypatch.setattr(stablecodec_full.store, "load", lambda name: SimpleNamespace(tensors=rows[name]))
+    described = {"model": json.dumps({"kind": FULL_SCALE, "config": config.to_json()})}
+    with measured("loading, adapters merged"):
+        pipeline = FullStableCodecPipeline(store.Weights(tensors, described, 1), torch.device("cpu"))
+    with measured("encode"):
+        encoded = pipeline.encode(PICTURE, Quality(50))
+    for turn in ("decode, first", "decode, again"):
+        with measured(turn):
+            assert pipeline.decode(encoded, (512, 512)).shape == (512, 512, 3)
