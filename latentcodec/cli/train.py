@@ -57,7 +57,7 @@ def train_command(
     """Train one stage of a model, or go on where it stopped. Stages that it starts from are trained first.
 
     \b
-    lcodec train sodec --data photos/            three stages, one after the other
+    lcodec train sodec --data photos/            four stages, one after the other
     lcodec train sodec --export model.safetensors
     lcodec train sodec --scale sd21 --data photos/
     """

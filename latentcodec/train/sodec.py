@@ -1,5 +1,7 @@
 """Rate annealing: the codec at high rates, then the diffusion path on the frozen codec, then both at the target rates.
 
+Last, the preview alone becomes as faithful as it can: until then it was there to guide.
+
 At mini scale the autoencoder and the denoiser come from StableCodec mini, which is to it what Stable Diffusion is to
 the full scale; the autoencoder stays frozen.
 """
@@ -23,7 +25,7 @@ from latentcodec.train.klt import fit_gains, initialise_sodec
 from latentcodec.train.loop import autocast
 from latentcodec.train.objective import Compared, Distortion, latent_mse
 from latentcodec.train.rate import BALANCE, RateControl, scale_gradient, target_bpp
-from latentcodec.train.stages import ALL, CODEC, DIFFUSION, Stage
+from latentcodec.train.stages import ALL, CODEC, DIFFUSION, PREVIEW, Stage
 from latentcodec.weights import store
 
 CALIBRATION_BATCHES = 32
@@ -36,7 +38,7 @@ DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
 
 
 class SodecTask:
-    """The codec with its preview, the diffusion path, or both; `stage.part` says which."""
+    """The codec with its preview, the diffusion path, both, or the preview alone; `stage.part` says which."""
 
     speeds: Mapping[str, float] = {}
 
@@ -76,6 +78,8 @@ class SodecTask:
             found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
             if not self.codec.config.guided:
                 found = {name: value for name, value in found.items() if not name.startswith(GUIDANCE)}
+            if prefix == "control." and self.stage.part == ALL:
+                continue  # the jump in rate is one in lambda: the stage has its own first guess
             if module is not None and (found or prefix == "codec."):
                 _load(module, found, self._comes_from_elsewhere, prefix)
         if self.stage.part == ALL:
@@ -112,13 +116,14 @@ class SodecTask:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
+        writes = self.stage.part in (ALL, CODEC)  # whether what is in a file is trained
         with autocast(self.device):
-            with torch.set_grad_enabled(self.stage.part != DIFFUSION):
+            with torch.set_grad_enabled(writes):
                 y, z, bpp = self._code(pixels, rate, target)
             preview = self.codec.preview(y, rate).float()
             error = (preview - pixels).square().mean((1, 2, 3))
             total, figures = self.stage.loss.align * error, {"preview_mse": error.mean().item()}
-            if self.stage.part == CODEC:
+            if self.stage.part in (CODEC, PREVIEW):
                 compared = self.distortion(preview, pixels)
             else:
                 restored = self.codec.synthesise_latents(y, z, preview, rate)
@@ -131,7 +136,7 @@ class SodecTask:
             total = total + compared.total + judged
         loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
         figures |= compared.terms
-        if self.stage.part != DIFFUSION:
+        if writes:
             figures |= self.control.update(rate, bpp.detach(), target)
             loss = loss + (bpp / target).mean()
         return loss, figures
@@ -170,4 +175,5 @@ def _frozen(part: str) -> tuple[str, ...]:
         ALL: ("vae",),
         CODEC: ("vae", "embedding", *DIFFUSION_SIDE),
         DIFFUSION: ("vae", "embedding", *CODEC_SIDE),
+        PREVIEW: ("vae", "embedding", *CODEC_SIDE, *DIFFUSION_SIDE),
     }[part]

@@ -7,6 +7,8 @@ ALL = "all"
 DECODER = "decoder"  # what turns y^ into pixels; what is in a file stays as it is
 CODEC = "codec"  # of SODEC: what writes a file, and the preview
 DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
+PREVIEW = "preview"  # of SODEC: the decoder of the preview
+PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW)
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no recipe can be."""
-        if self.part not in (ALL, DECODER, CODEC, DIFFUSION) or len(self.annealing) != 2:
-            raise ValueError(f"part is {ALL}, {DECODER}, {CODEC} or {DIFFUSION}; annealing two numbers")
+        if self.part not in PARTS or len(self.annealing) != 2:
+            raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
             raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
 
@@ -86,7 +88,7 @@ SODEC = (
         part=DIFFUSION,
     ),
     Stage(
-        name="sodec",
+        name="sodec-joint",
         task="sodec",
         start="sodec-diffusion",
         steps=2000,
@@ -97,13 +99,29 @@ SODEC = (
         warmup_steps=100,
         decay=0.7,
         ema_decay=0.995,
+        rate_weights=(500.0, 0.09),
+    ),
+    Stage(
+        name="sodec",
+        task="sodec",
+        start="sodec-joint",
+        steps=600,
+        batch=16,
+        crop=192,
+        learning_rate=5e-4,
+        loss=LossWeights(mse=25.0),
+        warmup_steps=50,
+        decay=0.8,
+        ema_decay=0.99,
+        part=PREVIEW,
     ),
 )
 # What changes at full scale: larger crops, and as many steps as a few GPUs make in days. Not run: docs/sodec.md.
 SD21: dict[str, dict[str, Any]] = {
     "sodec-codec": {"steps": 300_000, "crop": 256, "learning_rate": 2e-4, "warmup_steps": 1000, "ema_decay": 0.9999},
     "sodec-diffusion": {"steps": 60_000, "batch": 2, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.9995},
-    "sodec": {"steps": 100_000, "batch": 2, "crop": 512, "learning_rate": 5e-5, "ema_decay": 0.9995},
+    "sodec-joint": {"steps": 100_000, "batch": 2, "crop": 512, "learning_rate": 5e-5, "ema_decay": 0.9995},
+    "sodec": {"steps": 20_000, "batch": 4, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.999},
 }
 
 

@@ -130,7 +130,7 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
         (["encode", "small.png", "-q", "101"], 4, "quality 101 is not in 0..100; for bytes write 101B"),
         (["encode", "small.png", "-q", "0bpp"], 4, "a budget must be above 0 and at most 1000 bits per pixel"),
         (["encode", "small.png", "--method", "magic"], 4,
-         "small.png: no method called 'magic'; there is stablecodec, overfit"),
+         "no method called 'magic'; there is stablecodec, overfit, sodec"),
         (["encode", "small.png", "-o", "no/such/folder.lcx"], 4,
          "small.png: cannot write no/such/folder.lcx: no such file or "
                                                                 "directory"),

@@ -114,7 +114,7 @@ def test_json_holds_numbers_reasons_and_infinity(compare: Compare) -> None:
 
 
 def test_lcx_files_are_decoded(compare: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "model_of", lambda method, fingerprint, vae: "tiny")
+    monkeypatch.setattr(api, "model_of", lambda method, fingerprint, vae, model: "tiny")
     monkeypatch.setattr(api, "pipeline", lambda method, weights, device: tiny.load())
     code, out, _ = compare("--json", "--metrics", "psnr", str(GOLDEN / "odd-size.png"), str(GOLDEN / "odd-size.lcx"))
     report = json.loads(out)

@@ -131,7 +131,7 @@ def test_training_and_files_at_full_scale(rows: dict[str, dict[str, torch.Tensor
         crop = Picture(pixels[40 * number : 40 * number + 130, 50 * number : 50 * number + 140])
         path.write_bytes(write_picture(crop, ".png"))
     (tmp_path / "config.json").write_text(CONFIG.to_json())
-    names = ("sodec-codec-sd21", "sodec-diffusion-sd21", "sodec-sd21")
+    names = ("sodec-codec-sd21", "sodec-diffusion-sd21", "sodec-joint-sd21", "sodec-sd21")
     loss = LossWeights(mse=10.0, align=5.0)
     stages = [dataclasses.replace(STAGES[n], steps=2, batch=2, crop=64, loss=loss, warmup_steps=1) for n in names]
     for stage in stages:

@@ -67,7 +67,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_and_a_training_step(rows: None, tmp_path: Path) -> None:
     device = torch.device("cpu")
-    stage = dataclasses.replace(STAGES["sodec-sd21"], batch=1, loss=LossWeights(l1=0.4, mse=5.0, align=5.0))
+    stage = dataclasses.replace(STAGES["sodec-joint-sd21"], batch=1, loss=LossWeights(l1=0.4, mse=5.0, align=5.0))
     with measured("networks"):
         task = sodec.SodecTask(stage, device, SCALES["sd21"])
         optimiser = Optimiser(task.model)

@@ -282,7 +282,7 @@ def test_recipes_are_changed_by_field() -> None:
         ("loss=1", "no field 'loss'"),
         ("steps=many", "steps is a int, not 'many'"),
         ("task=vae", "no field 'task'"),
-        ("part=some", "part is all, decoder, codec or diffusion"),
+        ("part=some", "part is one of all, decoder, codec, diffusion, preview"),
         ("warmup_steps=0", "at least 1"),
         ("annealing=(1,)", "two numbers"),
     ):

@@ -19,7 +19,7 @@ from latentcodec.train.data import CropSampler, list_images, to_unit
 from latentcodec.train.loop import Trainer, load_state
 from latentcodec.train.run import export_stage, train_stage
 from latentcodec.train.sodec import CODEC_SIDE, DIFFUSION_SIDE, SodecTask
-from latentcodec.train.stages import ALL, CODEC, DIFFUSION, STAGES, LossWeights, Stage
+from latentcodec.train.stages import ALL, CODEC, DIFFUSION, PREVIEW, STAGES, LossWeights, Stage
 from latentcodec.weights import store
 from tests import tiny, tiny_sodec
 
@@ -102,6 +102,7 @@ def test_x_t_starts_as_the_latents(photos: Path) -> None:
         (CODEC, {*CODEC_SIDE, "preview_decoder"}, {*DIFFUSION_SIDE, "embedding", "vae"}),
         (DIFFUSION, {*DIFFUSION_SIDE, "preview_decoder"}, {*CODEC_SIDE, "embedding", "vae"}),
         (ALL, {*CODEC_SIDE, *DIFFUSION_SIDE, "preview_decoder"}, {"vae"}),
+        (PREVIEW, {"preview_decoder"}, {*CODEC_SIDE, *DIFFUSION_SIDE, "embedding", "vae"}),
     ],
 )
 def test_stages_train_their_part(part: str, trained: set[str], kept: set[str], photos: Path, tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path
     config.write_text(dataclasses.replace(tiny_sodec.CONFIG, y_channels=96, codec_widths=(16, 16, 16)).to_json())
     stages = [
         dataclasses.replace(STAGES[name], loss=LOSS, steps=steps, batch=4, crop=64, learning_rate=2e-4)
-        for name, steps in (("sodec-codec", 30), ("sodec-diffusion", 30), ("sodec", 20))
+        for name, steps in (("sodec-codec", 30), ("sodec-diffusion", 30), ("sodec-joint", 20), ("sodec", 20))
     ]
     rows: list[dict[str, float]] = []
     for stage in stages:
