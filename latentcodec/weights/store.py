@@ -82,17 +82,6 @@ def read_weights(path: Path) -> Weights:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
 
 
-def metadata_of(path: Path) -> dict[str, str]:
-    """What a safetensors file says about itself; its tensors are not read. Raises WeightsError."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"cannot read weights {path}: {error}") from error
-
-
 def _read_state(path: Path) -> "dict[str, Tensor]":
     import torch
 

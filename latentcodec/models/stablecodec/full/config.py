@@ -7,7 +7,7 @@ from latentcodec.errors import WeightsError
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.sizes import with_tuples
 
-Y_STRIDE, Z_STRIDE = 64, 256
+Z_STRIDE = 256
 
 
 @dataclass(frozen=True)

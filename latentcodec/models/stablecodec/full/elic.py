@@ -9,14 +9,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        half = channels // 2
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, half, 1),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(half, channels, 1),
-        )
+        self.branch = _narrowed(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(x)
@@ -27,14 +20,7 @@ class ResidualUnit(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        half = channels // 2
-        self.conv = nn.Sequential(
-            nn.Conv2d(channels, half, 1),
-            nn.ReLU(),
-            nn.Conv2d(half, half, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(half, channels, 1),
-        )
+        self.conv = _narrowed(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.conv(x))
@@ -75,3 +61,14 @@ class ElicAnalysis(nn.Module):
 
 def _down(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 5, stride=2, padding=2)
+
+
+def _narrowed(channels: int) -> nn.Sequential:
+    half = channels // 2
+    return nn.Sequential(
+        nn.Conv2d(channels, half, 1),
+        nn.ReLU(),
+        nn.Conv2d(half, half, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(half, channels, 1),
+    )
