@@ -41,6 +41,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
 
     codec_id: int
     y_per_z: int  # positions of y along a side of one position of z
+    least_thrift = 0.0  # of rounding, at any rate; what a search for a budget adds comes on top
 
     def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
         self.fingerprint = fingerprint
@@ -64,7 +65,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
             if rate not in sources:
                 sources[rate] = self._analyse(prepared, rate)
-            encoded = self._code(rate, sources[rate], rate_distortion_rounding(thrift))
+            encoded = self._code(rate, sources[rate], rate_distortion_rounding(self.least_thrift + thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):

@@ -15,7 +15,9 @@ from latentcodec.pipelines.base import OutOfReachError, PayloadBudget
 HIGHEST_RATE = 255
 LARGEST_THRIFT = 0.6
 THRIFT_TRIALS = 4
+FURTHER_TRIALS = 4  # as long as the file is less than NEARLY_FULL
 FULL_ENOUGH = 0.996
+NEARLY_FULL = 0.99
 AIM = 0.998
 LOG_BYTES_PER_THRIFT = 1.5
 
@@ -118,7 +120,9 @@ def _fill(
     `fits` is the smallest (thrift, payload bytes) known to fit, if any.
     """
     exceeds = (0.0, above.size_bytes)
-    for _ in range(THRIFT_TRIALS):
+    for trials in range(THRIFT_TRIALS + FURTHER_TRIALS):
+        if best.size_bytes >= (FULL_ENOUGH if trials < THRIFT_TRIALS else NEARLY_FULL) * size:
+            break
         thrift = _next_thrift(exceeds, fits, size)
         trial = Trial(above.rate, *evaluate(above.rate, thrift))
         if trial.size_bytes <= size:
@@ -126,8 +130,6 @@ def _fill(
             best = max(best, trial, key=lambda t: t.size_bytes)
         else:
             exceeds = (thrift, trial.size_bytes)
-        if best.size_bytes >= FULL_ENOUGH * size:
-            break
     return best
 
 

@@ -38,8 +38,8 @@ class SodecConfig:
     noise_planes: int = 16
     alpha_bar: float = 0.5
     rate_range: tuple[float, float] = (0.005, 0.6)
-    packed_tables: int = 19
-    packed_reach: int = 2
+    packed_tables: int = 36
+    packed_reach: int = 3
     stable_diffusion: StableDiffusionConfig | None = None
 
     @property
