@@ -143,7 +143,7 @@ def decode(
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     picture = Picture(
-        pixels=pipeline(method, chosen, device).decode(encoded, size, fidelity),
+        pixels=pipeline(method, chosen, device).decode(encoded, size, fidelity, limits.max_memory_bytes),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

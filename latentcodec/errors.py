@@ -43,7 +43,7 @@ class UnsupportedError(FormatError):
 
 
 class LimitError(LcodecError):
-    """The file is valid but asks for more than `Limits` allows."""
+    """The file or picture is valid but asks for more than `Limits` or `Settings` allow."""
 
     exit_code = 5
 

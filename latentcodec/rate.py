@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 
 from latentcodec.errors import InputError
+from latentcodec.units import BYTES_IN
 
 LARGEST_BUDGET = 10**12
 LARGEST_BPP = 1000
-_UNITS = {"B": 1, "kB": 1000, "KB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
-_TARGET = re.compile(r"(\d+\.?\d*|\.\d+)(bpp|[kKM]?i?B)?")
+_TARGET = re.compile(r"(\d+\.?\d*|\.\d+)(bpp|[kKMG]?i?B)?")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def parse_target(text: str) -> Target:
     """'0.05bpp', '20kB', '2048B' or '0'..'100' -> Target. Raises InputError."""
     match = _TARGET.fullmatch(text.strip())
     unit = match[2] if match else None
-    if match is None or (unit not in _UNITS and unit not in ("bpp", None)):
+    if match is None or (unit not in BYTES_IN and unit not in ("bpp", None)):
         raise InputError(f"cannot read the target {text!r}; write 0.05bpp, 20kB, 2048B or a quality from 0 to 100")
     value = float(match[1])
     if unit is None:
@@ -61,7 +61,7 @@ def parse_target(text: str) -> Target:
         return Quality(value)
     if unit == "bpp":
         return BppBudget(value)
-    return ByteBudget(int(min(value * _UNITS[unit], 2 * LARGEST_BUDGET)))
+    return ByteBudget(int(min(value * BYTES_IN[unit], 2 * LARGEST_BUDGET)))
 
 
 def budget_bytes(target: ByteBudget | BppBudget, pixels: int) -> int:

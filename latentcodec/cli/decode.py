@@ -25,6 +25,8 @@ from latentcodec.errors import InputError
 @click.option(
     "--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger pictures."
 )
+@click.option("--max-memory", default=None, metavar="SIZE",
+              help="What stablecodec at full scale may take: 8GB.  (default: half of what there is)")  # fmt: skip
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not overwrite existing files.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more about each file.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
@@ -40,6 +42,7 @@ def decode_command(
     preview: bool,
     fidelity: float | None,
     max_pixels: int,
+    max_memory: str | None,
     no_clobber: bool,
     verbose: bool,
     quiet: bool,
@@ -54,7 +57,10 @@ def decode_command(
     lcodec decode - < photo.lcx > photo.png
     """
     from latentcodec.image import check_suffix
+    from latentcodec.limits import Limits
+    from latentcodec.units import parse_bytes
 
+    limits = Limits(max_pixels, max_memory_bytes=None if max_memory is None else parse_bytes(max_memory))
     if preview and fidelity is not None:
         raise InputError("--preview is --fidelity 1: give one of them")
     blend = 1.0 if preview else fidelity or 0.0
@@ -69,13 +75,10 @@ def decode_command(
     def work(job: Job) -> str:
         from latentcodec.api import decode
         from latentcodec.image import left_out, write_picture
-        from latentcodec.limits import Limits
 
         data = read_input(job.source)
         started = time.perf_counter()
-        picture = decode(
-            data, device=device, limits=Limits(max_pixels=max_pixels), vae=vae, model=model, fidelity=blend
-        )
+        picture = decode(data, device=device, limits=limits, vae=vae, model=model, fidelity=blend)
         seconds = time.perf_counter() - started
         kind = _suffix(job, default_suffix)
         if not quiet:

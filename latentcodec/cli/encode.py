@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ class Figures:
               help="What the fit minimises: error of latents (default), or LPIPS of the picture as well.")  # fmt: skip
 @click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the fit early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--max-memory", default=None, metavar="SIZE",
+              help="What stablecodec at full scale may take: 8GB.  (default: half of what there is)")  # fmt: skip
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")
 @click.option("--keep-icc", is_flag=True, help="Store the colour profile instead of converting to sRGB.")
 @click.option("--keep-metadata", is_flag=True, help="Store EXIF and XMP; they count towards the budget.")
@@ -69,6 +71,7 @@ def encode_command(
     tune: str | None,
     keep_partial: bool,
     device: str,
+    max_memory: str | None,
     best_effort: bool,
     keep_icc: bool,
     keep_metadata: bool,
@@ -87,7 +90,9 @@ def encode_command(
     """
     from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named
     from latentcodec.rate import parse_target
+    from latentcodec.units import parse_bytes
 
+    memory = None if max_memory is None else parse_bytes(max_memory)
     target = parse_target(target_text)
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
@@ -111,7 +116,7 @@ def encode_command(
                 vae=vae,
                 model=model,
                 scale=scale,
-                settings=settings,
+                settings=replace(settings, max_memory_bytes=memory),
             )
         seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)

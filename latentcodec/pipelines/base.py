@@ -35,12 +35,16 @@ LARGEST_EFFORT = 10
 
 @dataclass(frozen=True)
 class Settings:
-    """How hard an encoder tries, 1..LARGEST_EFFORT; what for; whom it tells about progress; who may stop it early."""
+    """How hard an encoder tries, 1..LARGEST_EFFORT; what for; whom it tells about progress; who may stop it early.
+
+    `max_memory_bytes`: as in `Limits`, for encoding.
+    """
 
     effort: int = DEFAULT_EFFORT
     tune: str = MSE
     report: Report = lambda step, steps, bits, error: None
     stopped: Callable[[], bool] = lambda: False
+    max_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.effort <= LARGEST_EFFORT:
@@ -61,10 +65,13 @@ class Pipeline(Protocol):
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings) -> Encoded:
         """Pixels -> payload. Raises OutOfReachError if no rate meets the budget and it is not to be clamped."""
 
-    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+    def decode(
+        self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0, max_memory_bytes: int | None = None
+    ) -> Pixels:
         """Payload -> pixels of `size` (width, height). Raises CorruptError if the symbols' digest does not match.
 
         `fidelity` 0..1: from the realistic picture to the faithful one, where the method knows the difference.
+        `max_memory_bytes`: as in `Limits`. Raises LimitError if the picture cannot be decoded within.
         """
 
 

@@ -20,6 +20,7 @@ from latentcodec.models.blocks.integers import CodedLatents, Floats, IntegerEntr
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.blocks.shipping import float_tensors
+from latentcodec.models.blocks.tiles import tiles
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
@@ -27,7 +28,6 @@ from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
-from latentcodec.pipelines.tiles import tiles
 from latentcodec.rate import Quality
 
 Z_STRIDE = 64
@@ -76,7 +76,9 @@ class NeuralPipeline(ABC, Generic[Networks]):
         return encoded
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+    def decode(
+        self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0, max_memory_bytes: int | None = None
+    ) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         coded = self._decode_symbols(encoded, height, width)

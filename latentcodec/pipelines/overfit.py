@@ -17,6 +17,7 @@ from latentcodec.coding.symbols import SymbolDecoder
 from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError
 from latentcodec.image import Pixels
 from latentcodec.models.blocks.noise import tile_at
+from latentcodec.models.blocks.tiles import Tile, tiles
 from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
 from latentcodec.models.overfit.parameters import UNCHANGED, Parameters, code_differences
@@ -29,7 +30,6 @@ from latentcodec.pipelines.overfit_prefix import Affine, Prefix
 from latentcodec.pipelines.perception import Perception
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.search import HIGHEST_RATE
-from latentcodec.pipelines.tiles import Tile, tiles
 from latentcodec.rate import Quality
 
 LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
@@ -71,7 +71,9 @@ class OverfitPipeline:
         return encoded
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+    def decode(
+        self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0, max_memory_bytes: int | None = None
+    ) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         self._check_size(width * height, LimitError)

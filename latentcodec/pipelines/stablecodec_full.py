@@ -14,16 +14,19 @@ from torch import Tensor
 
 from latentcodec.coding.packing import Packing
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
-from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError, WeightsError
+from latentcodec.errors import CorruptError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
 from latentcodec.models.stablecodec.full.checkpoint import convert
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
+from latentcodec.models.stablecodec.full.large import analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import place
+from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel, default_limit
 from latentcodec.pipelines.neural import to_pixels
 from latentcodec.pipelines.precision import fast_autocast, fast_dtype
 from latentcodec.pipelines.registry import FULL_SCALE, described
@@ -41,8 +44,8 @@ PUBLISHED_BPP = {
     "ft3": 0.02865, "ft2": 0.03413,
 }  # fmt: skip
 FREQUENCIES, PROMPT = "integer.z_frequencies", "prompt"
-LARGEST_PIXELS = 16 << 20  # the whole picture is decoded at once
 BOTTLENECK = "bottleneck."
+FLOATING = ("g_a.", "g_s.", "h_a.", "aux.")  # networks of the codec that select no probabilities
 
 
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
@@ -82,6 +85,7 @@ class FullStableCodecPipeline:
         medians = tensors["bottleneck.quantiles"][:, 0, 1].double().numpy()
         self._entropy = GuardedEntropy(self._model.codec, frequencies, medians)
         self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._memory = _memory_model(self._model)
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
@@ -90,10 +94,7 @@ class FullStableCodecPipeline:
         Quality 50 is the rate that the checkpoint was trained for.
         """
         height, width = pixels.shape[:2]
-        _check_size(height * width, InputError)
-        with fast_autocast(self._device):
-            prepared = self._model.prepare(self._to_tensor(pixels))
-        latents = self._model.analyse(*(part.float() for part in prepared))
+        latents = self._analyse(self._to_tensor(pixels), settings.max_memory_bytes)
         z = self._model.codec.h_a(latents)
         source = z[0].cpu().numpy(), latents[0].cpu().numpy()
 
@@ -114,14 +115,34 @@ class FullStableCodecPipeline:
         return encoded
 
     @torch.inference_mode()
-    def decode(self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0) -> Pixels:
+    def decode(
+        self, encoded: Encoded, size: tuple[int, int], fidelity: float = 0.0, max_memory_bytes: int | None = None
+    ) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        _check_size(width * height, LimitError)
+        kept = self._kept_bytes(height, width, max_memory_bytes)
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with fast_autocast(self._device):
-            pixels = self._model.synthesise(y)
-        return to_pixels(pixels, height, width)
+            if kept is None:
+                return to_pixels(self._model.synthesise(y), height, width)
+            pixels = synthesise_large(self._model, y, kept)
+        return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
+
+    def _analyse(self, pixels: Tensor, max_memory_bytes: int | None) -> Tensor:
+        """uint8 [1, 3, H, W] -> y, float32."""
+        kept = self._kept_bytes(*pixels.shape[2:], max_memory_bytes)
+        with fast_autocast(self._device):
+            if kept is not None:
+                return analyse_large(self._model, pixels, kept)
+            prepared = self._model.prepare((pixels.float() / 255).contiguous(memory_format=torch.channels_last))
+        return self._model.analyse(*(part.float() for part in prepared))
+
+    def _kept_bytes(self, height: int, width: int, max_memory_bytes: int | None) -> int | None:
+        """For the VAE, of a picture in tiles; None: it is taken whole. Raises LimitError, before any work."""
+        pixels = _padded(height) * _padded(width)
+        if max_memory_bytes is None:
+            max_memory_bytes = max(default_limit(self._device), self._memory.least_bytes(pixels))
+        return self._memory.kept_bytes(pixels, max_memory_bytes)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> GuardedLatents:
         shape = -(-height // Z_STRIDE), -(-width // Z_STRIDE)
@@ -131,15 +152,21 @@ class FullStableCodecPipeline:
         return latents
 
     def _to_tensor(self, pixels: Pixels) -> Tensor:
-        """uint8 [H, W, 3] -> float [1, 3, H', W'] in 0..1, mirrored, or repeated where it is too small to mirror."""
+        """uint8 [H, W, 3] -> uint8 [1, 3, H', W'], mirrored, or repeated where it is too small to mirror."""
         height, width = pixels.shape[:2]
-        right, bottom = -width % Z_STRIDE, -height % Z_STRIDE
+        right, bottom = _padded(width) - width, _padded(height) - height
         mirrored = right < width and bottom < height  # as the published program does, which refuses smaller pictures
         padded = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="reflect" if mirrored else "edge")
-        unit = torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None].float() / 255
-        return unit.contiguous(memory_format=torch.channels_last)
+        return torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None]
 
 
-def _check_size(pixels: int, kind: type[LcodecError]) -> None:
-    if pixels > LARGEST_PIXELS:
-        raise kind(f"{pixels} pixels; full scale decodes whole pictures, of {LARGEST_PIXELS} at most")
+def _padded(side: int) -> int:
+    return side + -side % Z_STRIDE
+
+
+def _memory_model(model: FullStableCodec) -> MemoryModel:
+    held = sum(parameter.nbytes for parameter in model.parameters())
+    if model.prompt.device.type == "cpu":  # there the entropy model has copies of its networks in float64
+        of_networks = [p for name, p in model.codec.named_parameters() if not name.startswith(FLOATING)]
+        held += PROGRAM_BYTES + sum(8 * parameter.numel() for parameter in of_networks)
+    return MemoryModel(held, model.vae.itemsize, model.config.stable_diffusion.vae_widths[1])

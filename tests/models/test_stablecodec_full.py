@@ -16,9 +16,10 @@ from latentcodec import api
 from latentcodec.cli.main import cli
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import TOTAL
-from latentcodec.errors import CorruptError, InputError, WeightsError
+from latentcodec.errors import CorruptError, InputError, LimitError, WeightsError
 from latentcodec.image import Picture, read_rgb
-from latentcodec.models.diffusion import prompt
+from latentcodec.limits import Limits
+from latentcodec.models.diffusion import layerwise, prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.stablecodec.full import checkpoint as published
 from latentcodec.models.stablecodec.full import guarded
@@ -28,7 +29,8 @@ from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import GuardedEntropy
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
-from latentcodec.pipelines import stablecodec_full
+from latentcodec.pipelines import registry, stablecodec_full
+from latentcodec.pipelines.base import Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.weights import store
 
@@ -309,6 +311,32 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
         held.unlink()
     with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
         api.decode(data)
+
+
+def test_a_picture_too_large_for_memory_is_coded_in_tiles(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through library and command line; too little memory is one error, before any work."""
+    run("weights", "import", imported / "stablecodec_ft8.pkl", "--elic", imported / "elic.pth")
+    method = registry.method_named("stablecodec")
+    pipeline: Any = registry.pipeline(method, registry.model_named(method, None, "stablecodec_ft8"))
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 17)
+    enough = pipeline._memory.least_bytes(256 * 768) + 10**6
+    assert enough < pipeline._memory.whole_bytes(256 * 768)
+    picture = Picture(read_rgb(PHOTO)[:256, :600])
+    data = api.encode(picture, "50", model="stablecodec_ft8")
+    whole = api.decode(data).pixels
+    tiled = api.decode(data, limits=Limits(max_memory_bytes=enough)).pixels
+    assert not np.array_equal(tiled, whole)
+    assert np.array_equal(api.decode(data).pixels, whole)
+    again = api.encode(picture, "50", model="stablecodec_ft8", settings=Settings(max_memory_bytes=enough))
+    assert len(again) == pytest.approx(len(data), rel=0.02)
+    (imported / "a.lcx").write_bytes(data)
+    run("decode", imported / "a.lcx", "-o", imported / "a.png", "--max-memory", f"{enough}B")
+    assert np.array_equal(read_rgb(imported / "a.png"), tiled)
+    for settings in (Settings(max_memory_bytes=10**8), Settings(max_memory_bytes=0)):
+        with pytest.raises(LimitError, match=r"196608 pixels take 0\.6 GB of memory at least, more than the 0\.\d GB"):
+            api.decode(data, limits=Limits(max_memory_bytes=settings.max_memory_bytes))
+        with pytest.raises(LimitError, match="of memory at least"):
+            api.encode(picture, "50", model="stablecodec_ft8", settings=settings)
 
 
 def test_importing_again_gives_the_same_fingerprint_whatever_the_name(imported: Path) -> None:

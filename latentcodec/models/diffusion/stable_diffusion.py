@@ -1,6 +1,7 @@
 """Autoencoder and denoiser of Stable Diffusion, through diffusers, which is imported here only, and when needed."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from latentcodec.errors import WeightsError
 from latentcodec.models.blocks.lora import ADAPTERS, adapted_names
 from latentcodec.models.diffusion.config import StableDiffusionConfig
+from latentcodec.models.diffusion.layers import decoder_layers, encoder_layers
+from latentcodec.models.diffusion.layerwise import run_in_tiles
 from latentcodec.models.diffusion.packages import diffusers
 
 LATENT_CHANNELS = 4
@@ -46,6 +49,25 @@ class FrozenAutoencoder(nn.Module):
         """-> pixels, not clamped."""
         pixels: Tensor = self.network.decode(in_type_of(self.network, latents / self.latent_scale)).sample
         return (pixels.float() + 1) / 2
+
+    def encode_large(self, pixels: Tensor, kept_bytes: int) -> Tensor:
+        """uint8 [1, 3, H, W] -> what `encode` gives, with a bounded memory; `kept_bytes`: see layerwise.py."""
+        first, *others = encoder_layers(self.network)
+        enter = replace(first, run=lambda part: first.run(in_type_of(self.network, 2 * (part.float() / 255) - 1)))
+        moments = run_in_tiles([enter, *others], pixels, kept_bytes // self.itemsize)
+        return moments[:, : self.latent_channels].float() * self.latent_scale
+
+    def decode_large(self, latents: Tensor, kept_bytes: int) -> Tensor:
+        """[1, 4, h, w] -> uint8 [1, 3, 8h, 8w]: what `decode` gives, rounded, with a bounded memory."""
+        *others, last = decoder_layers(self.network)
+        leave = replace(last, run=lambda x: _as_bytes((last.run(x).float() + 1) / 2))
+        entering = in_type_of(self.network, latents / self.latent_scale)
+        return run_in_tiles([*others, leave], entering, kept_bytes // self.itemsize)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a value within."""
+        return next(self.network.parameters()).element_size()
 
 
 def build_unet(config: StableDiffusionConfig) -> Any:
@@ -97,3 +119,8 @@ def _renamed(name: str, names: Mapping[str, str]) -> str:
     for old, new in names.items():
         name = name.replace(old, new)
     return name
+
+
+def _as_bytes(pixels: Tensor) -> Tensor:
+    """0..1, not clamped -> uint8."""
+    return (pixels.clamp(0, 1) * 255).round().byte()

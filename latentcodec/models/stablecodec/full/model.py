@@ -19,6 +19,8 @@ from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 
+WHOLE = slice(None), slice(None)
+
 
 class FullStableCodec(nn.Module):
     """All networks of one checkpoint. The text that the denoiser attends to is always the same: a tensor."""
@@ -44,14 +46,17 @@ class FullStableCodec(nn.Module):
         """What `prepare` returned -> y [B, M, H/64, W/64], not rounded."""
         return self.codec.g_a(latents, auxiliary)
 
-    def synthesise_latents(self, y: Tensor) -> Tensor:
-        """y^ -> denoised VAE latents [B, 4, 8h, 8w]."""
-        features = self.codec.g_s(y)
+    def synthesise_latents(self, y: Tensor, inside: tuple[slice, slice] = WHOLE) -> Tensor:
+        """y^ -> denoised VAE latents [B, 4, 8h, 8w].
+
+        `inside`: rows and columns [8h, 8w] that the denoiser sees and returns; what lies around is for the codec only.
+        """
+        features, residual = (network(y)[..., *inside] for network in (self.codec.g_s, self.codec.aux))
         text = self.prompt.expand(len(y), -1, -1)
         known, text = in_type_of(self.unet, features), in_type_of(self.unet, text)
         noise = self.unet(known, self.config.stable_diffusion.timestep, encoder_hidden_states=text).sample
         clean = one_step_x0(features[:, :LATENT_CHANNELS], noise.to(features.dtype), self.config.alpha_bar)
-        return clean + self.codec.aux(y)
+        return clean + residual
 
     def synthesise(self, y: Tensor) -> Tensor:
         """y^ -> pixels [B, 3, 64h, 64w], not clamped."""

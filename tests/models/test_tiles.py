@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from latentcodec.pipelines import tiles as tiling
-from latentcodec.pipelines.tiles import LARGEST_SIDE, MARGIN, tiles
+from latentcodec.models.blocks import tiles as tiling
+from latentcodec.models.blocks.tiles import LARGEST_SIDE, MARGIN, tiles
 from latentcodec.rate import Quality
 from tests import tiny, tiny_sodec
 

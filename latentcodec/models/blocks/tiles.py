@@ -4,8 +4,12 @@ A tile is decoded with a margin of latents around it that is thrown away afterwa
 than the margin, but what lies there hardly matters: docs/results.md has the difference.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from types import EllipsisType
+
+import torch
+from torch import Tensor
 
 LARGEST_SIDE = 32  # of what is decoded at once, margins included; positions of z, which are 64 pixels wide
 MARGIN = 4
@@ -34,6 +38,24 @@ def tiles(height: int, width: int, largest: int | None = None, margin: int | Non
     for seen_rows, kept_rows in _cut(height, largest, margin):
         for seen_columns, kept_columns in _cut(width, largest, margin):
             yield Tile((seen_rows, seen_columns), (kept_rows, kept_columns))
+
+
+def at(part: tuple[slice, slice], times: int) -> tuple[EllipsisType, slice, slice]:
+    """Rows and columns of a grid -> an index into [..., h, w] of that many times the positions."""
+    rows, columns = (slice(times * side.start, times * side.stop) for side in part)
+    return ..., rows, columns
+
+
+def joined(parts: Iterable[tuple[Tile, Tensor]], size: tuple[int, int], times: int) -> Tensor:
+    """Tiles [1, C, h, w] of that many times the positions of the grid -> what is kept of them, of `size` (h, w)."""
+    result = None
+    for tile, part in parts:
+        if result is None:
+            shape = 1, part.shape[1], *size
+            result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+        result[at(tile.kept, times)] = part[at(tile.inside, times)]
+    assert result is not None
+    return result
 
 
 def _cut(length: int, largest: int, margin: int) -> Iterator[tuple[slice, slice]]:
