@@ -130,7 +130,7 @@ class FullStableCodecPipeline:
 
     def _analyse(self, pixels: Tensor, max_memory_bytes: int | None) -> Tensor:
         """uint8 [1, 3, H, W] -> y, float32."""
-        kept = self._kept_bytes(*pixels.shape[2:], max_memory_bytes)
+        kept = self._kept_bytes(pixels.shape[2], pixels.shape[3], max_memory_bytes)
         with fast_autocast(self._device):
             if kept is not None:
                 return analyse_large(self._model, pixels, kept)

@@ -144,7 +144,7 @@ def test_bytes_in_bytes_out(model: FullStableCodec, photo: Tensor) -> None:
 
 @pytest.mark.parametrize("length", [1, 11, 12, 13, 20, 21, 40, 157])
 def test_windows_cover_a_side_and_overlap(length: int) -> None:
-    windows = list(large._windows(length))
+    windows = list(large._windows(length, large.WINDOW))
     assert windows[0].start == 0
     assert windows[-1].stop == length
     for before, after in pairwise(windows):
@@ -190,14 +190,43 @@ def test_blended_windows_have_no_seams(model: FullStableCodec, monkeypatch: pyte
 
     monkeypatch.setitem(model._modules, "unet", Denoiser())
     whole = model.synthesise_latents(y)
-    assert len(list(large._windows(24))) == 3
-    difference = large.denoise_large(model, y) - whole
+    assert len(list(large._windows(24, large.WINDOW))) == 3
+    difference = large.denoise_large(model, y, large.WINDOW) - whole
     assert difference.abs().max() < 1e-4 * whole.std()
 
 
-def test_a_small_picture_is_one_window(model: FullStableCodec) -> None:
+@pytest.mark.parametrize(("width", "kept_bytes", "whole"), [(20, 1 << 40, True), (20, 0, False), (520, 1 << 40, False)])
+def test_the_denoiser_sees_all_where_it_can(
+    width: int, kept_bytes: int, whole: bool, model: FullStableCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to a number of positions, if they fit into memory: then the picture in tiles is the picture."""
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 16)
+    y = torch.randn(1, 32, 2, width).round()
+    windows: list[tuple[int, ...]] = []
+    synthesise = model.synthesise_latents
+
+    def counted(y: Tensor, inside: tuple[slice, slice]) -> Tensor:
+        latents = synthesise(y, inside)
+        windows.append(tuple(latents.shape[2:]))
+        return latents
+
+    monkeypatch.setattr(model, "synthesise_latents", counted)
+    monkeypatch.setattr(model.vae, "decode_large", lambda latents, kept_bytes: latents)
+    latents = large.synthesise_large(model, y, kept_bytes)
+    assert (len(windows) == 1) == whole
+    assert set(windows) == {(16, 8 * (width if whole else large.WINDOW))}
+    if whole:
+        assert torch.allclose(latents, synthesise(y), rtol=1e-4, atol=1e-4)
+
+
+def test_a_picture_in_tiles_is_the_picture(model: FullStableCodec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From y to pixels, in the limits of the memory model."""
+    torch.manual_seed(3)
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 19)
     y = torch.randn(1, 32, 4, 8).round()
-    assert torch.allclose(large.denoise_large(model, y), model.synthesise_latents(y), atol=1e-4)
+    whole = (model.synthesise(y).clamp(0, 1) * 255).round()
+    assert whole.std() > 5
+    assert (large.synthesise_large(model, y, 1 << 24) - whole).abs().mean() < 0.5
 
 
 MODEL = MemoryModel(held_bytes=3_300_000_000, itemsize=2, widest=256)

@@ -4,8 +4,9 @@ pixels --VAE encoder, layer by layer--> latents --g_a, by tiles with all that it
 y^ --g_s, aux, by tiles with all that they see--> F --UNet, by windows that are blended--> x_0 --VAE decoder, layer by
 layer--> pixels
 
-The VAE normalises as if it saw the whole picture (diffusion/layerwise.py). The denoiser has been trained with small
-pictures, and sees no more than WINDOW at once, as the published program has it: it normalises within.
+The VAE normalises as if it saw the whole picture (diffusion/layerwise.py). The denoiser takes far less memory and sees
+pictures whole up to WHOLE, from where on its attention would take longer than windows that overlap; of larger ones it
+sees a window, and normalises within, as the published program has it.
 """
 
 from collections.abc import Iterator
@@ -14,10 +15,13 @@ import torch
 from torch import Tensor
 
 from latentcodec.models.blocks.tiles import at, joined, tiles
+from latentcodec.models.diffusion.layerwise import tile_bytes
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 
 LATENTS, FEATURES, PIXELS = 8, 4, 64  # per position of y, along a side
+WHOLE = 1024  # positions of y: 2048x2048 pixels
 WINDOW, OVERLAP = 12, 4  # of the denoiser, in positions of y: 96 and 32 latents
+COPIES = 40  # of a latent with the channels of the denoiser's first level, that are in memory at once
 SPREAD = 0.1  # standard deviation of a window's weights, in windows
 CODEC_REACH = 14  # positions of y that g_a, g_s and aux see to each side
 ELIC_SIDE, ELIC_REACH = 16, 3
@@ -40,10 +44,7 @@ def analyse_large(model: FullStableCodec, pixels: Tensor, kept_bytes: int) -> Te
     )
     with torch.autocast(pixels.device.type, enabled=False):
         parts = (
-            (
-                tile,
-                model.analyse(latents[at(tile.seen, LATENTS)], auxiliary[at(tile.seen, FEATURES)].float()),
-            )
+            (tile, model.analyse(latents[at(tile.seen, LATENTS)], auxiliary[at(tile.seen, FEATURES)].float()))
             for tile in tiles(height, width, WINDOW + 2 * CODEC_REACH, CODEC_REACH)
         )
         return joined(parts, (height, width), 1)
@@ -51,16 +52,20 @@ def analyse_large(model: FullStableCodec, pixels: Tensor, kept_bytes: int) -> Te
 
 def synthesise_large(model: FullStableCodec, y: Tensor, kept_bytes: int) -> Tensor:
     """y^ [1, M, h, w] -> pixels uint8 [1, 3, 64h, 64w]."""
-    return model.vae.decode_large(denoise_large(model, y), kept_bytes)
+    height, width = y.shape[2:]
+    itemsize = model.vae.itemsize
+    values = COPIES * model.config.stable_diffusion.unet_widths[0] * LATENTS**2 * height * width
+    whole = height * width <= WHOLE and values * itemsize <= kept_bytes + tile_bytes(itemsize)
+    return model.vae.decode_large(denoise_large(model, y, max(height, width) if whole else WINDOW), kept_bytes)
 
 
-def denoise_large(model: FullStableCodec, y: Tensor) -> Tensor:
-    """y^ [1, M, h, w] -> VAE latents [1, 4, 8h, 8w], blended from windows."""
+def denoise_large(model: FullStableCodec, y: Tensor, window: int) -> Tensor:
+    """y^ [1, M, h, w] -> VAE latents [1, 4, 8h, 8w], blended from windows of that many positions."""
     height, width = y.shape[2:]
     total = torch.zeros(1, 4, LATENTS * height, LATENTS * width, device=y.device)
     weights = torch.zeros(LATENTS * height, LATENTS * width, device=y.device)
-    for rows in _windows(height):
-        for columns in _windows(width):
+    for rows in _windows(height, window):
+        for columns in _windows(width, window):
             seen, inside = zip(_widened(rows, height), _widened(columns, width), strict=True)
             part = model.synthesise_latents(y[at(seen, 1)], at(inside, LATENTS)[1:])
             weight = _bell(part.shape[2], y.device)[:, None] * _bell(part.shape[3], y.device)
@@ -69,10 +74,10 @@ def denoise_large(model: FullStableCodec, y: Tensor) -> Tensor:
     return total / weights
 
 
-def _windows(length: int) -> Iterator[slice]:
+def _windows(length: int, window: int) -> Iterator[slice]:
     """Windows that cover a side, at equal distances, which overlap by OVERLAP or more."""
-    size = min(WINDOW, length)
-    steps = -(-(length - size) // (WINDOW - OVERLAP))
+    size = min(window, length)
+    steps = -(-(length - size) // (window - OVERLAP))
     for number in range(steps + 1):
         start = round(number * (length - size) / max(steps, 1))
         yield slice(start, start + size)
