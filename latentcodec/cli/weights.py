@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from latentcodec.errors import InputError, WeightsError
-from latentcodec.weights import store
+from latentcodec.weights import hashing, store
 from latentcodec.weights.manifest import row, rows
 
 
@@ -79,4 +79,19 @@ def import_command(checkpoint: Path, elic: Path, name: str | None) -> None:
     for needed in ("sd-turbo-text", "sd-turbo-unet", "sd-turbo-vae"):
         click.echo(f"{needed}: licence {row(needed).licence}", err=True)
     path = import_checkpoint(checkpoint, elic, name or checkpoint.stem)
-    click.echo(f"{path}: SHA-256 {store.sha256_of(path)}")
+    click.echo(f"{path}: SHA-256 {hashing.sha256_of(path)}")
+
+
+@weights_command.command("merge")
+@click.argument("name")
+def merge_command(name: str) -> None:
+    """Make an imported checkpoint load in seconds: keep the networks of SD-Turbo with its adapters in them (2 GB).
+
+    \b
+    lcodec weights merge stablecodec_ft8
+    """
+    from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, model_named
+    from latentcodec.pipelines.stablecodec_full import merge_checkpoint
+
+    path = model_named(method_named(DEFAULT_METHOD), None, name)
+    click.echo(merge_checkpoint(Path(path)))

@@ -6,6 +6,7 @@ decode: payload -> symbols -> check digest -> synthesise -> crop
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,14 @@ from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
+from latentcodec.models.diffusion.upsampling import quicken
 from latentcodec.models.stablecodec.full.checkpoint import convert
+from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
-from latentcodec.models.stablecodec.full.load import place
+from latentcodec.models.stablecodec.full.load import merged_tensors, place, place_merged
+from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.neural import to_pixels
@@ -31,6 +35,8 @@ from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights import store
+from latentcodec.weights.hashing import is_noted, noted_sha256
+from latentcodec.weights.manifest import row
 from latentcodec.weights.store import Weights
 
 PACKING = Packing(19, 2)
@@ -43,6 +49,8 @@ PUBLISHED_BPP = {
 FREQUENCIES, PROMPT = "integer.z_frequencies", "prompt"
 LARGEST_PIXELS = 16 << 20  # the whole picture is decoded at once
 BOTTLENECK = "bottleneck."
+BASE = ("sd-turbo-vae", "sd-turbo-unet")
+MERGED_TYPE = torch.bfloat16
 
 
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
@@ -77,10 +85,14 @@ class FullStableCodecPipeline:
         if not {FREQUENCIES, PROMPT} <= set(tensors):
             raise WeightsError("the weights were not written by 'lcodec weights import'")
         frequencies = tensors.pop(FREQUENCIES).long().numpy()
-        base = {part: store.load(f"sd-turbo-{part}").tensors for part in ("vae", "unet")}
-        self._model = place(config, tensors, base["vae"], base["unet"], fast_dtype(device))
+        self._model = _placed(config, tensors, weights.fingerprint, fast_dtype(device))
         medians = tensors["bottleneck.quantiles"][:, 0, 1].double().numpy()
         self._entropy = GuardedEntropy(self._model.codec, frequencies, medians)
+        for part in CODING:
+            delattr(self._model.codec, part)
+        if device.type == "cpu":
+            for network in (self._model.vae.network.decoder, self._model.unet):
+                quicken(network)
         self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
@@ -138,6 +150,40 @@ class FullStableCodecPipeline:
         padded = np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode="reflect" if mirrored else "edge")
         unit = torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None].float() / 255
         return unit.contiguous(memory_format=torch.channels_last)
+
+
+def merge_checkpoint(path: Path) -> Path:
+    """Write SD-Turbo's networks with a checkpoint's adapters in them into the cache: gigabytes for seconds of loading.
+
+    Raises WeightsError.
+    """
+    weights = store.read_weights(path)
+    config = FullConfig.from_json(described(weights)["config"])
+    tensors = {name: value for name, value in weights.tensors.items() if name != FREQUENCIES}
+    model = place(config, tensors, *_base(), MERGED_TYPE)
+    target = store.derived(weights.fingerprint, "merged")
+    store.write_tensors(merged_tensors(model), target, {"base": _base_hashes()})
+    noted_sha256(target)
+    return target
+
+
+def _placed(config: FullConfig, tensors: dict[str, Tensor], fingerprint: int, dtype: torch.dtype) -> FullStableCodec:
+    """The model, of networks that were merged before if they lie there as they were written."""
+    before = store.derived(fingerprint, "merged")
+    if dtype == MERGED_TYPE and is_noted(before):
+        done = store.read_weights(before, noted_sha256)
+        if done.metadata.get("base") == _base_hashes():
+            return place_merged(config, tensors, done.tensors)
+    return place(config, tensors, *_base(), dtype)
+
+
+def _base() -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    vae, unet = (store.load_one_by_one(name) for name in BASE)
+    return vae, unet
+
+
+def _base_hashes() -> str:
+    return " ".join(row(name).sha256 for name in BASE)
 
 
 def _check_size(pixels: int, kind: type[LcodecError]) -> None:

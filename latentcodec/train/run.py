@@ -22,7 +22,7 @@ from latentcodec.train.loop import State, Trainer, load_state
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
 from latentcodec.train.tasks import TASKS
-from latentcodec.weights import store
+from latentcodec.weights import hashing, store
 
 PROCESS_SEEDS = 1 << 24
 
@@ -169,7 +169,7 @@ def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = Non
         store.write_tensors(module.export(codec), path, {"config": codec.config.to_json()})
     else:
         raise InputError(f"stage {stage.name!r} trains no whole codec")
-    return store.sha256_of(path)
+    return hashing.sha256_of(path)
 
 
 @torch.no_grad()
