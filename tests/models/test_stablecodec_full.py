@@ -163,6 +163,14 @@ def test_frequencies_of_z_are_those_of_its_density(tensors: dict[str, Tensor]) -
         assert torch.allclose(rows[:, symbol + REACH].double() / TOTAL, mass, atol=2e-5, rtol=1e-3)
 
 
+def test_a_symmetric_density_of_z_is_highest_at_its_median(tensors: dict[str, Tensor]) -> None:
+    """The logits of both edges of the middle interval then add up to exactly zero."""
+    bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
+    symmetric = {name: torch.zeros_like(v) if name.startswith("biases") else v for name, v in bottleneck.items()}
+    rows = z_frequencies(symmetric | {"quantiles": torch.zeros(16, 1, 3)})
+    assert (rows.argmax(1) == REACH).all()
+
+
 def entropy(tensors: dict[str, Tensor], noise: float = 0.0, seed: int = 0) -> GuardedEntropy:
     """The entropy model; `noise`: relative error of every layer's output, as another machine might have it."""
     model = placed(tensors)

@@ -30,7 +30,7 @@ def z_frequencies(bottleneck: Mapping[str, Tensor]) -> Tensor:
             x = x + tensors[f"factors.{number}"].tanh() * x.tanh()
     lower, upper = x[:, 0, :-1], x[:, 0, 1:]
     # Where both are positive, the difference of their complements is exact where that of the values is not.
-    sign = -(lower + upper).sign()
+    sign = torch.where(lower + upper > 0, -1.0, 1.0)
     mass = ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
     found = (mass / mass.sum(1, keepdim=True) * TOTAL).floor().clamp_min(1)
     found.scatter_add_(1, found.argmax(1, keepdim=True), TOTAL - found.sum(1, keepdim=True))
