@@ -20,10 +20,8 @@ from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.stablecodec.full.guarded import MEAN_BITS, NEUTRAL_RATE, SMALLEST_TRAINED_SCALE, gain_of
 from latentcodec.pipelines.stablecodec_full import PACKING
 from latentcodec.weights.store import read_weights
-from tests.parity.drawn import Doubles, Drawn, draw, gaussian, information, logistic
+from tests.parity.drawn import RATES_BPP, SPREADS, Doubles, Drawn, draw, gaussian, information, logistic
 
-RATES_BPP = (0.00579, 0.01707, 0.03413)  # of the published checkpoints ft32, ft8 and ft2 on Kodak
-SPREADS = (0.5, 1.0, 1.5, 2.0)
 SHARE_OF_Z = 0.15
 SEEDS = 40
 PIXELS = 768 * 512

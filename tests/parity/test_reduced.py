@@ -13,9 +13,10 @@ from torch import Tensor
 from latentcodec.coding.tables import TOTAL
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.denoiser import one_step_x0
-from latentcodec.models.stablecodec.full.checkpoint import FILTERS, RANK_UNET, RANK_VAE, merge_adapters
+from latentcodec.models.stablecodec.full.checkpoint import FILTERS, RANK_UNET, RANK_VAE, merged
 from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
+from latentcodec.models.stablecodec.full.doubles import in_doubles
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 from latentcodec.weights.store import read_weights
 from tests.parity import reduced
@@ -59,16 +60,18 @@ def test_transforms(codec: LatentCodec, golden: Tensors) -> None:
     check(codec.aux(corner), golden["residual"])
 
 
-def test_four_steps_of_context(codec: LatentCodec, golden: Tensors) -> None:
-    """From the hyperprior to y^ in one go: what a decoder computes from the same symbols."""
-    base, total = golden["base"], torch.zeros_like(golden["y"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_four_steps_of_context(dtype: torch.dtype, codec: LatentCodec, golden: Tensors) -> None:
+    """From z^ to y^ in one go, as trained and as the decoder runs it: what it computes from the same symbols."""
+    codec = in_doubles(codec) if dtype == torch.float64 else codec
+    base, total = codec.h_s(golden["z_hat"].to(dtype)), torch.zeros_like(golden["y"], dtype=dtype)
     for step in range(STEPS):
         means, scales = codec.parameters_of_step(step, base)
         check(means, golden[f"means{step}"])
         check(scales, golden[f"scales{step}"])
-        mask = torch.from_numpy(step_mask(step, *means.shape[1:])).float()
+        mask = torch.from_numpy(step_mask(step, *means.shape[1:])).to(dtype)
         symbols = ((golden["y"] - means) * mask).round()
-        assert torch.equal(symbols, golden[f"symbols{step}"].float())
+        assert torch.equal(symbols, golden[f"symbols{step}"].to(dtype))
         rounded = (symbols + means) * mask
         decoded = codec.corrected(step, rounded, base, mask)
         check(decoded - rounded, golden[f"correction{step}"])
@@ -87,15 +90,13 @@ def test_merged_adapters(prefix: str, rank: int, golden: Tensors) -> None:
     network = reduced.Adapted().requires_grad_(requires_grad=False)
     reduced.fill(network)
     shapes = {"encoder.conv1": ((rank, 4, 3, 3), (8, rank, 1, 1)), "encoder.to_out.0": ((rank, 8), (8, rank))}
-    merge_adapters(
-        network,
-        prefix,
-        {
-            f"{prefix}.{module}.{part}": reduced.weight(f"{prefix}.{module}.{part}", shape)
-            for module, pair in shapes.items()
-            for part, shape in zip(("down", "up"), pair, strict=True)
-        },
-    )
+    adapters = {
+        f"{prefix}.{module}.{part}": reduced.weight(f"{prefix}.{module}.{part}", shape)
+        for module, pair in shapes.items()
+        for part, shape in zip(("down", "up"), pair, strict=True)
+    }
+    state = network.state_dict()
+    network.load_state_dict({k: merged(adapters, prefix, torch.float32, k, v) for k, v in state.items()})
     check(network(golden["adapted"]), golden[f"adapted_{prefix}"])
 
 
