@@ -25,7 +25,7 @@ from latentcodec.models.stablecodec.full.doubles import in_doubles
 
 Doubles = npt.NDArray[np.float64]
 MEAN_BITS = 6
-BAND = 2.0**-20  # of the distance between two integers
+BAND = 2.0**-24  # of the distance between two integers
 SMALLEST_TRAINED_SCALE = 0.11
 COUNT_TABLE, BYTE_TABLE = 6, 63  # of the lists: zero is likely; everything is
 NEUTRAL_RATE, RATES_PER_OCTAVE = 128, 32
