@@ -29,7 +29,7 @@ from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.neural import to_pixels
-from latentcodec.pipelines.precision import fast_autocast, fast_dtype
+from latentcodec.pipelines.precision import compile_if_asked, fast_autocast, fast_dtype
 from latentcodec.pipelines.registry import FULL_SCALE, described
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
@@ -94,6 +94,7 @@ class FullStableCodecPipeline:
             for network in (self._model.vae.network.decoder, self._model.unet):
                 quicken(network)
         self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        compile_if_asked(self._model.unet, device)
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
