@@ -58,10 +58,17 @@ def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfi
     config = config or FullConfig()
     (of_elic, *_) = store.read_states(elic).values()
     tensors = convert(store.read_states(checkpoint), of_elic, config)
+    shipped, metadata = as_shipped(tensors, text_state(store.load("sd-turbo-text").tensors), config)
+    return store.keep(name, shipped, metadata["model"])
+
+
+def as_shipped(
+    tensors: Mapping[str, Tensor], text: Tensor, config: FullConfig
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of a checkpoint and the state of the text -> tensors and metadata of a weights file."""
     bottleneck = {k.removeprefix(BOTTLENECK): v for k, v in tensors.items() if k.startswith(BOTTLENECK)}
-    tensors[FREQUENCIES] = z_frequencies(bottleneck)
-    tensors[PROMPT] = text_state(store.load("sd-turbo-text").tensors)
-    return store.keep(name, tensors, json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True))
+    description = json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True)
+    return {**tensors, FREQUENCIES: z_frequencies(bottleneck), PROMPT: text}, {"model": description}
 
 
 def nearest_checkpoint(target_bpp: float) -> Path:

@@ -21,6 +21,7 @@ from latentcodec.errors import WeightsError
 from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet, channels_last
 from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.density import FILTERS
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 
 STATES = ("state_dict_codec", "state_dict_vae", "state_dict_unet")
@@ -30,7 +31,6 @@ ADAPTED_UNET = re.compile(
 )
 RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
 PIECE = 1 << 18  # weights that are merged at a time: what a processor's cache holds
-FILTERS = (1, 3, 3, 3, 3, 1)  # of the density model of every channel of z (Balle et al. 2018)
 # Rebuilt from the rest, or never used.
 DERIVED = re.compile(
     r"gaussian_conditional\..*"
@@ -50,9 +50,14 @@ def convert(
         **{_codec_name(name): value for name, value in checkpoint[STATES[0]].items() if not DERIVED.fullmatch(name)},
         **{_adapter_name("vae", name): value for name, value in checkpoint[STATES[1]].items()},
         **{_adapter_name("unet", name): value for name, value in checkpoint[STATES[2]].items()},
-        **{f"auxiliary_encoder.{name[4:]}": value for name, value in elic.items() if name.startswith("g_a.")},
+        **elic_tensors(elic),
     }
     return check(found, config)
+
+
+def elic_tensors(elic: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """ELIC's state -> tensors of the auxiliary encoder in a weights file."""
+    return {f"auxiliary_encoder.{name[4:]}": value for name, value in elic.items() if name.startswith("g_a.")}
 
 
 def check(found: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
@@ -96,7 +101,7 @@ def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
         ("vae", vae, ADAPTED_VAE, RANK_VAE),
         ("unet", unet, ADAPTED_UNET, RANK_UNET),
     ):
-        for name, module in _adapted(network, pattern):
+        for name, module in adapted(network, pattern):
             outputs, rest = module.weight.shape[0], module.weight.shape[1:]
             ones = (1,) * (len(rest) - 1)
             shapes[f"{prefix}.{name}.down"] = torch.Size((rank, *rest))
@@ -104,7 +109,8 @@ def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
     return shapes
 
 
-def _adapted(network: nn.Module, pattern: re.Pattern[str]) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+def adapted(network: nn.Module, pattern: re.Pattern[str]) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Names and layers of a network that have an adapter."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and pattern.fullmatch(name):
             yield name, module
