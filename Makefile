@@ -67,4 +67,7 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg
 	$(BIN)/lcodec train joint --data $(DATA)
 	$(BIN)/lcodec train texture --export runs/texture.safetensors
-	$(BIN)/lcodec train joint --export runs/stablecodec-mini.safetensors --average-with runs/texture.safetensors
+	$(BIN)/lcodec train joint --export runs/joint.safetensors --average-with runs/texture.safetensors
+	$(BIN)/lcodec train perception --data $(DATA) --start runs/joint.safetensors
+	$(BIN)/lcodec train perception --export runs/stablecodec-mini.safetensors --average-with runs/joint.safetensors \
+		--share 0.6
