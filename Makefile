@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PHOTO := tests/data/coffee.png
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check format test true-size wheel bench docs train-mini
+.PHONY: help install demo check format test test-full gpu-check wheel bench docs train-mini
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -49,8 +49,11 @@ format: install  ## format and fix what can be fixed
 docs: install  ## regenerate generated pages
 	$(BIN)/python tests/generate_docs.py
 
-true-size: install  ## one step and one file with networks of the published sizes; minutes, 16 GB
+test-full: install  ## one step and one file with networks of the published sizes; minutes, 16 GB
 	LCODEC_TRUE_SIZE=1 $(BIN)/pytest -q -s tests/models/test_true_size.py
+
+gpu-check: install  ## encode and decode on a CUDA device and the CPU, both ways, and print a table
+	$(BIN)/python -m tests.gpu_check
 
 wheel: install  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
@@ -64,4 +67,7 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec weights fetch lpips-alex lpips-vgg
 	$(BIN)/lcodec train joint --data $(DATA)
 	$(BIN)/lcodec train texture --export runs/texture.safetensors
-	$(BIN)/lcodec train joint --export runs/stablecodec-mini.safetensors --average-with runs/texture.safetensors
+	$(BIN)/lcodec train joint --export runs/joint.safetensors --average-with runs/texture.safetensors
+	$(BIN)/lcodec train perception --data $(DATA) --start runs/joint.safetensors
+	$(BIN)/lcodec train perception --export runs/stablecodec-mini.safetensors --average-with runs/joint.safetensors \
+		--share 0.6

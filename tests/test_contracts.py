@@ -23,7 +23,9 @@ def test_dissected_file_in_the_document_is_fresh() -> None:
 def test_recipes_name_stages_that_exist() -> None:
     from latentcodec.train.stages import STAGES
 
-    pages = ("README.md", "Makefile", "docs/training.md", "docs/sodec.md", "latentcodec/cli/train.py")
-    named = {name for page in pages for name in re.findall(r"lcodec train ([a-z0-9-]+) ", (ROOT / page).read_text())}
+    pages = [ROOT / name for name in ("README.md", "Makefile", "latentcodec/cli/train.py")]
+    command = re.compile(r"lcodec train ([a-z0-9][a-z0-9-]*) (?:--scale ([a-z0-9-]+))?")
+    found = [found for page in (*pages, *ROOT.glob("docs/*.md")) for found in command.findall(page.read_text())]
+    named = {f"{stage}-{scale}" if scale else stage for stage, scale in found}
     assert named
     assert named <= set(STAGES)

@@ -20,7 +20,7 @@ from latentcodec.image import Pixels, resize
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
 from latentcodec.pipelines.registry import METHODS, method_named, model_named, sha256_of
 from latentcodec.rate import Quality, Target, budget_bytes
-from latentcodec.weights.store import sha256_of as sha256_of_file
+from latentcodec.weights.hashing import sha256_of as sha256_of_file
 
 SCALES = (2, 4, 8)
 

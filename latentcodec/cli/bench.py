@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--keep", type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the decoded pictures, for lcodec report; beside the TSV file.")  # fmt: skip
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
-              help="Draw a contact sheet beside AVIF at the first rate; measure nothing.")  # fmt: skip
+              help="Draw a contact sheet at the first rate, of one codec beside AVIF, or of several.")  # fmt: skip
 @click.option("--speed", type=click.IntRange(1), metavar="ROUNDS",
               help="Time the codecs side by side on the first picture at the first rate, and no more.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -58,7 +58,7 @@ def bench_command(
     for target in targets:
         parse_target(target)
     if sheet is not None:
-        _draw(paths, targets[0], names[0], device, sheet)
+        _draw(paths, targets[0], names, device, sheet)
     elif speed is not None:
         _speed(paths[0], names, targets[0], device, speed)
     else:
@@ -109,14 +109,14 @@ def _measure(
     click.echo("\n".join(summary(wanted)))
 
 
-def _draw(paths: list[Path], target: str, method: str, device: str, sheet: Path) -> None:
+def _draw(paths: list[Path], target: str, names: tuple[str, ...], device: str, sheet: Path) -> None:
     from latentcodec.bench.sheet import draw
     from latentcodec.image import FORMATS
     from latentcodec.rate import parse_target
 
     if sheet.suffix.lower() not in FORMATS:
         raise InputError(f"cannot draw a sheet as {sheet.name}; there is {' '.join(FORMATS)}")
-    draw(paths, parse_target(target), method, device, sheet)
+    draw(paths, parse_target(target), names, device, sheet)
 
 
 def _scorer(names: tuple[str, ...], device: str) -> "Scorer":

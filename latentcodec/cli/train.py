@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of photographs.")
 @click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
               help="Folder of training states; each stage has a folder in it.")  # fmt: skip
-@click.option("--scale", type=click.Choice(["mini", "sd21"]), default="mini", show_default=True,
-              help="Of the model, for the stages of sodec.")  # fmt: skip
+@click.option("--scale", type=click.Choice(["mini", "sd21", "sd-turbo"]), default="mini", show_default=True,
+              help="Of the model: sd21 for the stages of sodec, sd-turbo for those of stablecodec.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Train for another number of steps than the recipe says.")
 @click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--start", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Begin with these exported weights instead of the stage that the recipe names.")  # fmt: skip
+              help="Begin with these exported or imported weights instead of the stage that the recipe names; "
+                   "stablecodec-base at scale sd-turbo also with elic_official.pth.")  # fmt: skip
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="JSON file with the sizes of the model.  [default: those of the weights to start from]")  # fmt: skip
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE",
@@ -60,6 +61,8 @@ def train_command(
     lcodec train sodec --data photos/            four stages, one after the other
     lcodec train sodec --export model.safetensors
     lcodec train sodec --scale sd21 --data photos/
+    lcodec train stablecodec-base --scale sd-turbo --start elic_official.pth --data photos/
+    lcodec train stablecodec-ft8 --scale sd-turbo --data photos/
     """
     from latentcodec.train.stages import STAGES
 

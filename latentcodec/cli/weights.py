@@ -1,12 +1,17 @@
-"""lcodec weights list | verify | fetch | import"""
+"""lcodec weights list | verify | fetch | import | merge"""
 
 from pathlib import Path
 
 import click
 
 from latentcodec.errors import InputError, WeightsError
-from latentcodec.weights import store
-from latentcodec.weights.manifest import row, rows
+from latentcodec.weights import hashing, store
+from latentcodec.weights.manifest import GROUPS, row, rows
+
+CHECKPOINTS = (
+    "the checkpoints have no published hash to check a download against: get stablecodec_ft*.pkl and elic_official.pth "
+    "from their authors (github.com/LuizScarlet/StableCodec), then run 'lcodec weights import'"
+)
 
 
 @click.group("weights")
@@ -53,12 +58,16 @@ def fetch_command(names: tuple[str, ...], original: Path | None) -> None:
     \b
     lcodec weights fetch lpips-alex lpips-vgg dists
     lcodec weights fetch inception-fid --from pt_inception-2015-12-05-6726825d.pth
+    lcodec weights fetch stablecodec             all of SD-Turbo that the full scale needs
     """
-    if original is not None and len(names) > 1:
+    wanted = [member for name in names for member in GROUPS.get(name, (name,))]
+    if original is not None and len(wanted) > 1:
         raise InputError("--from is the file of one name")
-    for name in names:
+    for name in wanted:
         click.echo(f"{name}: licence {row(name).licence}", err=True)
         click.echo(f"{name}: {store.fetch(name, original)}")
+    if "stablecodec" in names:
+        click.echo(CHECKPOINTS, err=True)
 
 
 @weights_command.command("import")
@@ -70,13 +79,28 @@ def import_command(checkpoint: Path, elic: Path, name: str | None) -> None:
     """Convert a published StableCodec checkpoint to safetensors, once. Needs SD-Turbo's text encoder, fetched.
 
     \b
-    lcodec weights fetch sd-turbo-text sd-turbo-unet sd-turbo-vae
+    lcodec weights fetch stablecodec
     lcodec weights import stablecodec_ft8.pkl --elic elic_official.pth
     lcodec encode photo.png --model stablecodec_ft8 -q 0.02bpp -o photo.lcx
     """
     from latentcodec.pipelines.stablecodec_full import import_checkpoint
 
-    for needed in ("sd-turbo-text", "sd-turbo-unet", "sd-turbo-vae"):
+    for needed in GROUPS["stablecodec"]:
         click.echo(f"{needed}: licence {row(needed).licence}", err=True)
     path = import_checkpoint(checkpoint, elic, name or checkpoint.stem)
-    click.echo(f"{path}: SHA-256 {store.sha256_of(path)}")
+    click.echo(f"{path}: SHA-256 {hashing.sha256_of(path)}")
+
+
+@weights_command.command("merge")
+@click.argument("name")
+def merge_command(name: str) -> None:
+    """Make an imported checkpoint load in seconds: keep the networks of SD-Turbo with its adapters in them (2 GB).
+
+    \b
+    lcodec weights merge stablecodec_ft8
+    """
+    from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named, model_named
+    from latentcodec.pipelines.stablecodec_full import merge_checkpoint
+
+    path = model_named(method_named(DEFAULT_METHOD), None, name)
+    click.echo(merge_checkpoint(Path(path)))

@@ -21,7 +21,7 @@ from latentcodec.models.diffusion.packages import diffusers
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.tiny_autoencoder import STRIDE as TINY_STRIDE
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
-from latentcodec.weights import store
+from latentcodec.weights import hashing, store
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,7 +78,7 @@ def folder_sha256(source: str) -> str:
     folder = _folder(source)
     described = folder / CONFIG
     files = [described, *sorted(folder.glob("*.safetensors"))] if described.exists() else _pair(folder)
-    return hashlib.sha256("".join(store.sha256_of(path) for path in files).encode()).hexdigest()
+    return hashlib.sha256("".join(hashing.sha256_of(path) for path in files).encode()).hexdigest()
 
 
 def _folder(source: str) -> Path:

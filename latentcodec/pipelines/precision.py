@@ -1,8 +1,10 @@
-"""The number type of networks whose results need not be exact."""
+"""How networks run whose results need not be exact: their number type, and compiled or not."""
 
+import os
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -15,3 +17,9 @@ def fast_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Networks within compute in `fast_dtype`."""
     dtype = fast_dtype(device)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+def compile_if_asked(network: nn.Module, device: torch.device) -> None:
+    """On CUDA, if LCODEC_COMPILE is set: the first call takes minutes, and every one after it less than before."""
+    if device.type == "cuda" and os.environ.get("LCODEC_COMPILE"):
+        network.compile()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from latentcodec.errors import InputError, UnsupportedError, WeightsError
 from latentcodec.pipelines.base import Pipeline
-from latentcodec.weights import store
+from latentcodec.weights import hashing, store
 from latentcodec.weights.manifest import row
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, w
         raise InputError(f"method {method.name} takes an autoencoder, not a file of weights")
     if weights is not None:
         weights = _file_of(weights)
-        have = int(store.sha256_of(Path(weights))[:4], 16)
+        have = int(hashing.sha256_of(Path(weights))[:4], 16)
         if have != fingerprint:
             raise WeightsError(f"the file needs weights {fingerprint:04x}; {weights} is {have:04x}")
         return weights
@@ -174,7 +174,7 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     """
     own = model not in {known.name for known in method.models} and not method.fits
     if own:
-        return _from_file(method, model, device, store.sha256_of(Path(model)))
+        return _from_file(method, model, device, hashing.sha256_of(Path(model)))
     return _shipped(method, model, device)
 
 

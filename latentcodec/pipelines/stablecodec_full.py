@@ -6,6 +6,7 @@ decode: payload -> symbols -> check digest -> synthesise -> crop
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +18,27 @@ from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
+from latentcodec.models.diffusion.upsampling import quicken
 from latentcodec.models.stablecodec.full.checkpoint import convert
+from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
 from latentcodec.models.stablecodec.full.large import analyse_large, synthesise_large
-from latentcodec.models.stablecodec.full.load import place
+from latentcodec.models.stablecodec.full.load import merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel, default_limit
 from latentcodec.pipelines.neural import to_pixels
-from latentcodec.pipelines.precision import fast_autocast, fast_dtype
+from latentcodec.pipelines.precision import compile_if_asked, fast_autocast, fast_dtype
 from latentcodec.pipelines.registry import FULL_SCALE, described
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 from latentcodec.weights import store
+from latentcodec.weights.hashing import is_noted, noted_sha256
+from latentcodec.weights.manifest import row
 from latentcodec.weights.store import Weights
 
 PACKING = Packing(19, 2)
@@ -45,7 +50,8 @@ PUBLISHED_BPP = {
 }  # fmt: skip
 FREQUENCIES, PROMPT = "integer.z_frequencies", "prompt"
 BOTTLENECK = "bottleneck."
-FLOATING = ("g_a.", "g_s.", "h_a.", "aux.")  # networks of the codec that select no probabilities
+BASE = ("sd-turbo-vae", "sd-turbo-unet")
+MERGED_TYPE = torch.bfloat16
 
 
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
@@ -53,10 +59,17 @@ def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfi
     config = config or FullConfig()
     (of_elic, *_) = store.read_states(elic).values()
     tensors = convert(store.read_states(checkpoint), of_elic, config)
+    shipped, metadata = as_shipped(tensors, text_state(store.load("sd-turbo-text").tensors), config)
+    return store.keep(name, shipped, metadata["model"])
+
+
+def as_shipped(
+    tensors: Mapping[str, Tensor], text: Tensor, config: FullConfig
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors of a checkpoint and the state of the text -> tensors and metadata of a weights file."""
     bottleneck = {k.removeprefix(BOTTLENECK): v for k, v in tensors.items() if k.startswith(BOTTLENECK)}
-    tensors[FREQUENCIES] = z_frequencies(bottleneck)
-    tensors[PROMPT] = text_state(store.load("sd-turbo-text").tensors)
-    return store.keep(name, tensors, json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True))
+    description = json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True)
+    return {**tensors, FREQUENCIES: z_frequencies(bottleneck), PROMPT: text}, {"model": description}
 
 
 def nearest_checkpoint(target_bpp: float) -> Path:
@@ -80,12 +93,17 @@ class FullStableCodecPipeline:
         if not {FREQUENCIES, PROMPT} <= set(tensors):
             raise WeightsError("the weights were not written by 'lcodec weights import'")
         frequencies = tensors.pop(FREQUENCIES).long().numpy()
-        base = {part: store.load(f"sd-turbo-{part}").tensors for part in ("vae", "unet")}
-        self._model = place(config, tensors, base["vae"], base["unet"], fast_dtype(device))
+        self._model = _placed(config, tensors, weights.fingerprint, fast_dtype(device))
         medians = tensors["bottleneck.quantiles"][:, 0, 1].double().numpy()
         self._entropy = GuardedEntropy(self._model.codec, frequencies, medians)
+        for part in CODING:
+            delattr(self._model.codec, part)
+        if device.type == "cpu":
+            for network in (self._model.vae.network.decoder, self._model.unet):
+                quicken(network)
         self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._memory = _memory_model(self._model)
+        compile_if_asked(self._model.unet, device)
+        self._memory = _memory_model(self._model, tensors)
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
@@ -160,13 +178,47 @@ class FullStableCodecPipeline:
         return torch.from_numpy(np.ascontiguousarray(padded)).to(self._device).permute(2, 0, 1)[None]
 
 
+def merge_checkpoint(path: Path) -> Path:
+    """Write SD-Turbo's networks with a checkpoint's adapters in them into the cache: gigabytes for seconds of loading.
+
+    Raises WeightsError.
+    """
+    weights = store.read_weights(path)
+    config = FullConfig.from_json(described(weights)["config"])
+    tensors = {name: value for name, value in weights.tensors.items() if name != FREQUENCIES}
+    model = place(config, tensors, *_base(), MERGED_TYPE)
+    target = store.derived(weights.fingerprint, "merged")
+    store.write_tensors(merged_tensors(model), target, {"base": _base_hashes()})
+    noted_sha256(target)
+    return target
+
+
+def _placed(config: FullConfig, tensors: dict[str, Tensor], fingerprint: int, dtype: torch.dtype) -> FullStableCodec:
+    """The model, of networks that were merged before if they lie there as they were written."""
+    before = store.derived(fingerprint, "merged")
+    if dtype == MERGED_TYPE and is_noted(before):
+        done = store.read_weights(before, noted_sha256)
+        if done.metadata.get("base") == _base_hashes():
+            return place_merged(config, tensors, done.tensors)
+    return place(config, tensors, *_base(), dtype)
+
+
+def _base() -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    vae, unet = (store.load_one_by_one(name) for name in BASE)
+    return vae, unet
+
+
+def _base_hashes() -> str:
+    return " ".join(row(name).sha256 for name in BASE)
+
+
 def _padded(side: int) -> int:
     return side + -side % Z_STRIDE
 
 
-def _memory_model(model: FullStableCodec) -> MemoryModel:
-    held = sum(parameter.nbytes for parameter in model.parameters())
-    if model.prompt.device.type == "cpu":  # there the entropy model has copies of its networks in float64
-        of_networks = [p for name, p in model.codec.named_parameters() if not name.startswith(FLOATING)]
-        held += PROGRAM_BYTES + sum(8 * parameter.numel() for parameter in of_networks)
+def _memory_model(model: FullStableCodec, tensors: Mapping[str, Tensor]) -> MemoryModel:
+    held = sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+    if model.prompt.device.type == "cpu":  # as what predicts y is, in float64
+        coding = tuple(f"codec.{part}." for part in CODING)
+        held += PROGRAM_BYTES + sum(8 * value.numel() for name, value in tensors.items() if name.startswith(coding))
     return MemoryModel(held, model.vae.itemsize, model.config.stable_diffusion.vae_widths[1])

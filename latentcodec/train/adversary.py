@@ -1,12 +1,13 @@
-"""A discriminator on features of a frozen network (Sauer et al. 2021), with hinge loss (Lim and Ye 2017).
+"""A discriminator on features of a frozen network (Sauer et al. 2021).
 
 The perceptual term has computed features of VGG16 for both pictures already; small heads on them tell restored from
 real pictures after a few hundred steps, which a discriminator that starts from pixels does not.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +21,32 @@ from latentcodec.train.stages import LossWeights
 
 WIDTH = 64
 SLOPE = 0.2
+REAL = 0.8  # what a real picture is said to be, by cross-entropy: no head becomes sure of itself
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Losses of what a head says of patches: those of the head, and the codec's, whose pictures are to pass as real."""
+
+    passing: Callable[[Tensor], Tensor]
+    restored: Callable[[Tensor], Tensor]
+    real: Callable[[Tensor], Tensor]
+
+
+# Lim and Ye 2017.
+HINGE = Judgement(lambda fake: -fake, lambda fake: F.relu(1 + fake), lambda real: F.relu(1 - real))
+# Cross-entropy with logits, smoothed on one side (Kumari et al. 2022).
+CROSS_ENTROPY = Judgement(
+    lambda fake: F.softplus(-fake), F.softplus, lambda real: REAL * F.softplus(-real) + (1 - REAL) * F.softplus(real)
+)
 
 
 class FeatureDiscriminator(nn.Module):
     """Feature maps [B, C_i, H_i, W_i] of several layers -> realism of patches [B, 1, H_i/2, W_i/2] for each."""
 
-    def __init__(self, channels: Sequence[int]):
+    def __init__(self, channels: Sequence[int], judgement: Judgement = HINGE):
         super().__init__()
+        self.judgement = judgement
         self.heads = nn.ModuleList(_head(c) for c in channels)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
@@ -35,12 +55,12 @@ class FeatureDiscriminator(nn.Module):
     def generator_loss(self, features: Sequence[Tensor]) -> Tensor:
         """[B]: low where the pictures pass as real. Sends no gradient to the discriminator."""
         with _frozen(self):
-            return torch.stack([-judged.mean((1, 2, 3)) for judged in self(features)]).mean(0)
+            return torch.stack([self.judgement.passing(fake).mean((1, 2, 3)) for fake in self(features)]).mean(0)
 
     def own_loss(self, output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-        """Scalar hinge loss. Sends no gradient to the codec."""
-        fake, real = self([f.detach() for f in output]), self([f.detach() for f in target])
-        losses = [F.relu(1 + f).mean() + F.relu(1 - r).mean() for f, r in zip(fake, real, strict=True)]
+        """Scalar. Sends no gradient to the codec."""
+        judged = zip(self([f.detach() for f in output]), self([f.detach() for f in target]), strict=True)
+        losses = [self.judgement.restored(f).mean() + self.judgement.real(r).mean() for f, r in judged]
         return torch.stack(losses).mean()
 
 

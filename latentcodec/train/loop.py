@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from latentcodec.errors import InputError
 from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.parallel import Loss, any_wants, mean_over_processes, rank, shared_loss, wait_for_all
-from latentcodec.train.stages import Stage
+from latentcodec.train.stages import MUON, Stage
 
 LOG_EVERY = 20
 SAVE_SECONDS = 180
@@ -68,8 +68,11 @@ class State:
 
 
 def learning_rate(stage: Stage, step: int) -> float:
-    """Warm-up, plateau, and a linear decay to a tenth over the last part."""
+    """Warm-up, then the stage's drops, or a plateau and a linear decay to a tenth over the last part."""
     warm = min(1.0, (step + 1) / stage.warmup_steps)
+    if stage.drops:
+        reached = [factor for share, factor in stage.drops if step >= share * stage.steps]
+        return stage.learning_rate * warm * (reached[-1] if reached else 1.0)
     left = (stage.steps - step) / (stage.steps * stage.decay)
     return stage.learning_rate * warm * max(0.1, min(1.0, left))
 
@@ -92,7 +95,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.task.model.to(self.device)
-        self.optimiser = Optimiser(self.task.model, self.task.speeds)
+        self.optimiser = Optimiser(self.task.model, self.task.speeds, muon=self.stage.optimiser == MUON)
         self.average = self._copied()
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.metrics.perceptual import VGG16, AlexNet, load_lpips
+from latentcodec.models.diffusion.vision import ClipEmbedding
 from latentcodec.train.stages import LossWeights
 from latentcodec.weights import store
 
@@ -26,13 +27,15 @@ class Compared:
 
 
 class Distortion(nn.Module):
-    """Compares restored and true pictures by the weighted terms of a stage."""
+    """Compares restored and true pictures by the weighted terms of a stage. `vgg_crop`: side of what VGG16 sees."""
 
-    def __init__(self, weights: LossWeights):
+    def __init__(self, weights: LossWeights, vgg_crop: int = VGG_CROP):
         super().__init__()
         self.weights = weights
+        self.vgg_crop = vgg_crop
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
         self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16()) if weights.vgg else None
+        self.clip = ClipEmbedding(store.load_one_by_one("clip-vit-b32")) if weights.clip else None
 
     def forward(self, output: Tensor, target: Tensor) -> Compared:
         """Pictures [B, 3, H, W] in 0..1; `output` need not be clamped."""
@@ -47,7 +50,7 @@ class Distortion(nn.Module):
             terms["lpips"] = self.alex(*_shifted(output, target))
             total = total + w.lpips_alex * terms["lpips"]
         if self.vgg is not None:
-            crop, true_crop = _same_crop(output, target)
+            crop, true_crop = _same_crop(output, target, self.vgg_crop)
             with torch.no_grad():
                 true_features = self.vgg.features(true_crop)
             features = self.vgg.features(crop), true_features
@@ -56,6 +59,11 @@ class Distortion(nn.Module):
             if w.texture:
                 terms["texture"] = texture_distance(*features)
                 total = total + w.texture * terms["texture"]
+        if self.clip is not None:
+            with torch.no_grad():
+                true_embedding = self.clip(target)
+            terms["clip"] = ((self.clip(output) - true_embedding).square().sum(1) + 1e-12).sqrt()
+            total = total + w.clip * terms["clip"]
         return Compared(total, {name: value.detach().mean().item() for name, value in terms.items()}, features)
 
 
@@ -90,10 +98,10 @@ def _shifted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a[..., top:, left:], b[..., top:, left:]
 
 
-def _same_crop(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """The same random region of both, at most VGG_CROP on a side."""
+def _same_crop(a: Tensor, b: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """The same random region of both, at most `side` on a side."""
     height, width = a.shape[2:]
-    size = min(VGG_CROP, height, width)
+    size = min(side, height, width)
     top = int(torch.randint(height - size + 1, ()))
     left = int(torch.randint(width - size + 1, ()))
     region = (..., slice(top, top + size), slice(left, left + size))

@@ -28,6 +28,13 @@ def target_bpp(rate: Tensor, rate_range: tuple[float, float]) -> Tensor:
     return low * (high / low) ** rate
 
 
+def annealed(stage: Stage, step: int) -> float:
+    """Times as many bits as the rate parameter stands for, at this step."""
+    first, last = stage.annealing
+    share = min(1.0, 2 * step / stage.steps)
+    return first ** (1 - share) * last**share
+
+
 class RateControl(nn.Module):
     """Lambda (distortion per bpp) as a function of the rate parameter, kept in the training state."""
 

@@ -16,13 +16,16 @@ from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec import export as stablecodec_export
 from latentcodec.models.stablecodec.config import StableCodecConfig
+from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.train import stablecodec_full
 from latentcodec.train.data import CropSampler, list_images, prefetch
 from latentcodec.train.loop import State, Trainer, load_state
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
+from latentcodec.train.starting import under
 from latentcodec.train.tasks import TASKS
-from latentcodec.weights import store
+from latentcodec.weights import hashing, store
 
 PROCESS_SEEDS = 1 << 24
 
@@ -80,7 +83,11 @@ def try_stage(
     return {"parameters": parameters, "loss": loss.item()} | figures
 
 
-Config = StableCodecConfig | SodecConfig
+Config = StableCodecConfig | SodecConfig | FullConfig
+KINDS: dict[str, type[Config]] = {
+    "sodec": SodecConfig,
+    "stablecodec-full": FullConfig,
+}  # other tasks: StableCodecConfig
 
 
 @dataclass(frozen=True)
@@ -111,8 +118,7 @@ def _origin(stage: Stage, runs: Path, start: Path | None, config: Path | None) -
 
 
 def _parsed(stage: Stage, text: str) -> Config | None:
-    kind = SodecConfig if stage.task == "sodec" else StableCodecConfig
-    return kind.from_json(text) if text else None
+    return KINDS.get(stage.task, StableCodecConfig).from_json(text) if text else None
 
 
 def _read_config(stage: Stage, path: Path | None) -> Config | None:
@@ -126,6 +132,9 @@ def _read_config(stage: Stage, path: Path | None) -> Config | None:
 
 def _exported(stage: Stage, path: Path, config: Path | None) -> _Origin:
     """Shipped weights as training state of a stage of the same method."""
+    if stage.task == "stablecodec-full":
+        state, held = stablecodec_full.origin(path)
+        return _Origin(state, _read_config(stage, config) or held)
     weights = store.read_weights(path)
     text = weights.metadata.get("config", "")
     codec: StableCodec | Sodec
@@ -154,33 +163,42 @@ def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = Non
     state = load_state(runs / stage.name)
     if stage.task == "overfit":
         store.write_tensors(_reference(state.average), path)
-    elif stage.task in ("stablecodec", "sodec"):
-        config = _parsed(stage, state.config)
-        codec = Sodec(config) if isinstance(config, SodecConfig) else StableCodec(config or StableCodecConfig())
-        average = {k.removeprefix("codec."): v for k, v in state.average.items() if k.startswith("codec.")}
-        missing = codec.load_state_dict(average, strict=False).missing_keys
-        if isinstance(config, SodecConfig):
-            missing = [name for name in missing if not sodec_export.is_foreign(name, config)]
-        if missing:
-            raise InputError(f"the state of stage {stage.name!r} lacks {missing[0]}")
+    elif stage.task in ("stablecodec", "stablecodec-full", "sodec"):
+        config = _parsed(stage, state.config) or StableCodecConfig()
         if former is not None:
-            _mix(stage, codec, former, share)
-        module = sodec_export if isinstance(codec, Sodec) else stablecodec_export
-        store.write_tensors(module.export(codec), path, {"config": codec.config.to_json()})
+            _mix(stage, config, state.average, former, share)
+        if isinstance(config, FullConfig):
+            tensors, metadata = stablecodec_full.shipped(state.average, config)
+            store.write_tensors(tensors, path, metadata)
+        else:
+            codec = _codec(stage, config, state.average)
+            module = sodec_export if isinstance(codec, Sodec) else stablecodec_export
+            store.write_tensors(module.export(codec), path, {"config": config.to_json()})
     else:
         raise InputError(f"stage {stage.name!r} trains no whole codec")
-    return store.sha256_of(path)
+    return hashing.sha256_of(path)
+
+
+def _codec(stage: Stage, config: StableCodecConfig | SodecConfig, average: dict[str, Tensor]) -> StableCodec | Sodec:
+    """The networks that a stage has trained."""
+    codec = Sodec(config) if isinstance(config, SodecConfig) else StableCodec(config)
+    missing = codec.load_state_dict(under(average, "codec."), strict=False).missing_keys
+    if isinstance(config, SodecConfig):
+        missing = [name for name in missing if not sodec_export.is_foreign(name, config)]
+    if missing:
+        raise InputError(f"the state of stage {stage.name!r} lacks {missing[0]}")
+    return codec
 
 
 @torch.no_grad()
-def _mix(stage: Stage, codec: StableCodec | Sodec, former: Path, share: float) -> None:
+def _mix(stage: Stage, config: Config, average: dict[str, Tensor], former: Path, share: float) -> None:
     """Average weights with those of an exported file; they were the same before the last stage."""
     origin = _exported(stage, former, None)
-    if origin.config != codec.config or origin.weights is None:
+    if origin.config != config or origin.weights is None:
         raise InputError(f"{former} holds a model of other sizes")
-    for name, value in codec.state_dict().items():
-        if f"codec.{name}" in origin.weights:
-            value.lerp_(origin.weights[f"codec.{name}"], 1 - share)
+    for name, value in average.items():
+        if name in origin.weights:
+            value.lerp_(origin.weights[name], 1 - share)
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ At mini scale the autoencoder and the denoiser come from StableCodec mini, which
 the full scale; the autoencoder stays frozen.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +24,9 @@ from latentcodec.train.data import to_unit
 from latentcodec.train.klt import fit_gains, initialise_sodec
 from latentcodec.train.loop import autocast
 from latentcodec.train.objective import Compared, Distortion, latent_mse
-from latentcodec.train.rate import BALANCE, RateControl, scale_gradient, target_bpp
+from latentcodec.train.rate import BALANCE, RateControl, annealed, scale_gradient, target_bpp
 from latentcodec.train.stages import ALL, CODEC, DIFFUSION, PREVIEW, Stage
+from latentcodec.train.starting import take_over, under
 from latentcodec.weights import store
 
 CALIBRATION_BATCHES = 32
@@ -33,7 +34,7 @@ GAIN_BATCHES = 3
 PRETRAINED = "stablecodec-mini"
 JUDGE = "discriminator."
 CODEC_SIDE = ("analysis", "entropy", "log_gain")
-GUIDANCE = ("guidance.", "unet.attend")
+GUIDANCE = ("codec.guidance.", "codec.unet.attend")
 DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
 
 
@@ -74,15 +75,14 @@ class SodecTask:
             return
         if self.codec.config.stable_diffusion is None:
             self._adopt()  # for the autoencoder, which exported weights do not hold
+        if not self.codec.config.guided:
+            weights = {name: value for name, value in weights.items() if not name.startswith(GUIDANCE)}
         for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
-            found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-            if not self.codec.config.guided:
-                found = {name: value for name, value in found.items() if not name.startswith(GUIDANCE)}
-            if prefix == "control." and self.stage.part == ALL:
+            if prefix == "control." and self.stage.jump:
                 continue  # the jump in rate is one in lambda: the stage has its own first guess
-            if module is not None and (found or prefix == "codec."):
-                _load(module, found, self._comes_from_elsewhere, prefix)
-        if self.stage.part == ALL:
+            if module is not None and (under(weights, prefix) or prefix == "codec."):
+                take_over(module, weights, prefix, self._comes_from_elsewhere)
+        if self.stage.jump:
             # The jump from rich rates to the targets: lambda alone would take hundreds of steps to move the gains.
             self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
 
@@ -108,9 +108,7 @@ class SodecTask:
 
     def _target(self, rate: Tensor, step: int) -> Tensor:
         """Bits per pixel that the rate parameter stands for at this step."""
-        first, last = self.stage.annealing
-        share = min(1.0, 2 * step / self.stage.steps)
-        return target_bpp(rate, self.codec.config.rate_range) * first ** (1 - share) * last**share
+        return target_bpp(rate, self.codec.config.rate_range) * annealed(self.stage, step)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
@@ -158,15 +156,6 @@ class SodecTask:
             coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
         # What H_s makes of z trains H_s alone: z is there for the probabilities.
         return y + (coded - y).detach(), z.detach(), bits / (pixels.shape[2] * pixels.shape[3])
-
-
-def _load(module: nn.Module, found: dict[str, Tensor], foreign: Callable[[str], bool], prefix: str) -> None:
-    try:
-        result = module.load_state_dict(found, strict=False)
-    except RuntimeError as error:
-        raise InputError("the weights to start from do not fit this model") from error
-    if result.unexpected_keys or not all(foreign(prefix + name) for name in result.missing_keys):
-        raise InputError("the weights to start from do not fit this model")
 
 
 def _frozen(part: str) -> tuple[str, ...]:

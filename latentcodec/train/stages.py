@@ -9,6 +9,8 @@ CODEC = "codec"  # of SODEC: what writes a file, and the preview
 DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW)
+MUON = "muon"  # for convolutions, AdamW for the rest
+ADAMW = "adamw"  # for everything, with weight decay
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,17 @@ class LossWeights:
     latent: float = 0.0  # MSE to the autoencoder's latents
     adversarial: float = 0.0
     align: float = 0.0  # MSE of the preview, for task `sodec`
+    clip: float = 0.0  # distance of CLIP's embeddings of both pictures
+    bpp: float = 0.0  # lambda, for task `stablecodec-full`; the others hold the rate to a target
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth over a share of it."""
+    """One phase of training. Learning rate: linear warm-up, constant, linear decay to a tenth over a share of it.
+
+    `drops`, if there are any, replace the decay: pairs of a share of the steps and the factor of the learning rate from
+    there on.
+    """
 
     name: str
     task: str
@@ -39,6 +47,8 @@ class Stage:
     loss: LossWeights
     warmup_steps: int = 200
     decay: float = 0.25
+    drops: tuple[tuple[float, float], ...] = ()
+    optimiser: str = MUON
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
@@ -46,12 +56,16 @@ class Stage:
     part: str = ALL  # of the model, that is trained
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
-    scale: str = "mini"  # of the model, for task `sodec`
+    # Whether the stage begins at other rates than the one before ended at: gains are searched anew, lambda is a guess.
+    jump: bool = False
+    scale: str = "mini"  # of the model
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
+        if self.optimiser not in (MUON, ADAMW) or not all(len(drop) == 2 for drop in self.drops):
+            raise ValueError(f"optimiser is {MUON} or {ADAMW}; drops are pairs of numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
             raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
 
@@ -100,6 +114,7 @@ SODEC = (
         decay=0.7,
         ema_decay=0.995,
         rate_weights=(500.0, 0.09),
+        jump=True,
     ),
     Stage(
         name="sodec",
@@ -123,6 +138,65 @@ SD21: dict[str, dict[str, Any]] = {
     "sodec-joint": {"steps": 100_000, "batch": 2, "crop": 512, "learning_rate": 5e-5, "ema_decay": 0.9995},
     "sodec": {"steps": 20_000, "batch": 4, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.999},
 }
+
+# Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
+# to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
+PRUNING = (
+    Stage(
+        name="stablecodec-base",
+        task="stablecodec",
+        start="vae",
+        steps=1800,
+        batch=8,
+        crop=192,
+        learning_rate=7e-4,
+        loss=LossWeights(l1=1.0, mse=25.0, lpips_alex=0.5, latent=0.02),
+        rate_weights=(50.0, 0.02),
+        annealing=(3.0, 3.0),
+    ),
+    Stage(
+        name="stablecodec-ft",
+        task="stablecodec",
+        start="stablecodec-base",
+        steps=1700,
+        batch=8,
+        crop=192,
+        learning_rate=6e-4,
+        decay=0.65,
+        loss=LossWeights(l1=0.5, mse=6.0, lpips_alex=1.0, vgg=0.8, latent=0.01, adversarial=0.1),
+        rate_weights=(100.0, 0.05),
+        jump=True,
+    ),
+)
+# At full scale one lambda per model, as published. An MSE of 1 between pictures in -1..1 is one of 1/4 here.
+FULL_BASE = Stage(
+    name="stablecodec-base-sd-turbo",
+    task="stablecodec-full",
+    start=None,
+    steps=120_000,
+    batch=4,
+    crop=512,
+    learning_rate=1e-4,
+    loss=LossWeights(bpp=0.5, mse=8.0, vgg=1.0, clip=0.1),
+    drops=((0.0, 1.0),),
+    optimiser=ADAMW,
+    ema_decay=0.9995,
+    scale="sd-turbo",
+)
+FULL_LAMBDAS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+FULL_PRUNED = tuple(
+    replace(
+        FULL_BASE,
+        name=f"stablecodec-ft{weight}-sd-turbo",
+        start=FULL_BASE.name,
+        steps=21_000,
+        learning_rate=5e-5,
+        loss=replace(FULL_BASE.loss, bpp=float(weight), adversarial=0.1),
+        warmup_steps=500,
+        drops=((5 / 21, 0.4), (10 / 21, 0.2), (15 / 21, 0.02)),  # 2e-5, 1e-5, 1e-6
+    )
+    for weight in FULL_LAMBDAS
+)
 
 
 def _named(stage: Stage, scale: str) -> dict[str, Any]:
@@ -184,6 +258,23 @@ STAGES = {
             loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, latent=0.01, adversarial=0.12),
             rate_weights=(160.0, 0.05),
         ),
+        Stage(
+            name="perception",
+            task="stablecodec",
+            start="joint",
+            steps=920,
+            batch=8,
+            crop=192,
+            learning_rate=2.5e-4,
+            warmup_steps=60,
+            decay=0.8,
+            ema_decay=0.998,
+            loss=LossWeights(l1=0.3, mse=3.0, lpips_alex=1.6, vgg=0.9, texture=1.1, latent=0.01, adversarial=0.12),
+            rate_weights=(160.0, 0.05),
+        ),
+        *PRUNING,
+        FULL_BASE,
+        *FULL_PRUNED,
         *SODEC,
         *(replace(stage, **SD21[stage.name], **_named(stage, "sd21")) for stage in SODEC),
         *(

@@ -16,9 +16,11 @@ from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
 from latentcodec.train.overfit import OverfitTask
-from latentcodec.train.rate import BALANCE, RateControl, scale_gradient, target_bpp
+from latentcodec.train.rate import BALANCE, RateControl, annealed, scale_gradient, target_bpp
 from latentcodec.train.sodec import SodecTask
+from latentcodec.train.stablecodec_full import FullStableCodecTask
 from latentcodec.train.stages import DECODER, Stage
+from latentcodec.train.starting import take_over, under
 
 LATENT_NOISE = 0.05
 LATENT_PENALTY = 1e-3
@@ -90,19 +92,18 @@ class StableCodecTask:
         """Weights of a VAE stage, whose latents are then scaled to unit variance, or of an earlier stage like this."""
         if weights is None:
             raise InputError("this stage starts from the weights of another one")
-        if any(name.startswith("codec.") for name in weights):
-            codec = {k.removeprefix("codec."): v for k, v in weights.items() if k.startswith("codec.")}
-            added = self.codec.load_state_dict(codec, strict=False)
-            if added.unexpected_keys or not all(".noise." in name for name in added.missing_keys):
-                raise InputError("the weights to start from do not fit this model")
-            if "control.log_weight" in weights:
-                self.control.log_weight.copy_(weights["control.log_weight"])
-            judge = {k.removeprefix(JUDGE): v for k, v in weights.items() if k.startswith(JUDGE)}
-            if self.discriminator is not None and judge:
-                self.discriminator.load_state_dict(judge)
-        else:
+        if not under(weights, "codec."):
             self.codec.vae.load_state_dict(weights)
             self._begin(batches)
+            return
+        take_over(self.codec, weights, "codec.", lambda name: ".noise." in name)
+        if self.discriminator is not None and under(weights, JUDGE):
+            take_over(self.discriminator, weights, JUDGE)
+        if self.stage.jump:
+            # Lambda alone would take hundreds of steps to move the gains from rich rates to the targets.
+            self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
+        elif under(weights, "control."):
+            take_over(self.control, weights, "control.")
 
     @torch.no_grad()
     def _begin(self, batches: Iterator[Tensor]) -> None:
@@ -111,17 +112,24 @@ class StableCodecTask:
         latents = torch.cat([self.codec.vae.encoder(batch) for batch in crops])
         self.codec.vae.scale.copy_(latents.std((0, 2, 3)))
         initialise(self.codec, latents / self.codec.vae.scale[:, None, None])
-        fit_gains(self.codec, torch.cat(crops[:GAIN_BATCHES]), self._target)
+        self._fit_gains(torch.cat(crops[:GAIN_BATCHES]))
 
-    def _target(self, rate: Tensor) -> Tensor:
-        return target_bpp(rate, self.codec.config.rate_range)
+    @torch.no_grad()
+    def _fit_gains(self, crops: Tensor) -> None:
+        """Make every rate cost what this stage begins with."""
+        fit_gains(self.codec, crops, lambda rate: self._target(rate, 0))
+
+    def _target(self, rate: Tensor, step: int) -> Tensor:
+        """Bits per pixel that the rate parameter stands for at this step."""
+        return target_bpp(rate, self.codec.config.rate_range) * annealed(self.stage, step)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
+        target = self._target(rate, step)
         with autocast(self.device):
             with torch.set_grad_enabled(self.stage.part != DECODER):
-                latents, decoded, bpp = self._code(pixels, rate)
+                latents, decoded, bpp = self._code(pixels, rate, target)
             restored = self.codec.synthesise_latents(decoded, rate)
             error = latent_mse(restored, latents)
             total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
@@ -136,17 +144,17 @@ class StableCodecTask:
                 figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
         loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
         if self.stage.part != DECODER:
-            figures |= self.control.update(rate, bpp.detach(), self._target(rate))
-            loss = loss + (bpp / self._target(rate)).mean()
+            figures |= self.control.update(rate, bpp.detach(), target)
+            loss = loss + (bpp / target).mean()
         return loss, figures
 
-    def _code(self, pixels: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _code(self, pixels: Tensor, rate: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """-> VAE latents, y^ with the gradient of y, bits per pixel [B]."""
         latents, features = self.codec.prepare(pixels)
         y = self.codec.analyse(latents, features, rate)
         # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
         # lambda as the transforms are, it would hardly learn the high ones.
-        scale = self.control.weight(rate) ** (1 + BALANCE) * self._target(rate)
+        scale = self.control.weight(rate) ** (1 + BALANCE) * target
         with torch.autocast(self.device.type, enabled=False):
             coded, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
         return latents, y + (coded - y).detach(), bits / (pixels.shape[2] * pixels.shape[3])
@@ -156,6 +164,7 @@ class StableCodecTask:
 TASKS: dict[str, Callable[[Stage, torch.device, Any], Task]] = {
     "vae": VaeTask,
     "stablecodec": StableCodecTask,
+    "stablecodec-full": FullStableCodecTask,
     "sodec": SodecTask,
     "overfit": OverfitTask,
 }

@@ -8,6 +8,8 @@ from typing import Any
 
 from latentcodec.errors import WeightsError
 
+GROUPS = {"stablecodec": ("sd-turbo-text", "sd-turbo-unet", "sd-turbo-vae")}  # what is fetched under one name
+
 
 @dataclass(frozen=True)
 class Source:

@@ -1,7 +1,7 @@
 """Find, fetch, verify and load weights files. The only module that reads safetensors or reaches a registry."""
 
 import glob
-import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -10,11 +10,14 @@ import tarfile
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from latentcodec.errors import WeightsError
+from latentcodec.weights.hashing import forget, is_noted, noted_sha256, sha256_of
 from latentcodec.weights.manifest import Download, Source, WeightsRow, row
 
 if TYPE_CHECKING:
@@ -45,19 +48,13 @@ def path_of(name: str) -> Path:
     return folder / row(name).file_name
 
 
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def verify(name: str) -> Path:
+def verify(name: str, hash_of: Callable[[Path], str] = sha256_of) -> Path:
     """Path of the file after its hash was checked. Raises WeightsError if it is missing or differs."""
     expected, path = row(name), path_of(name)
     if not path.exists():
         hint = f"; run 'lcodec weights fetch {name}'" if expected.source else " from this installation"
         raise WeightsError(f"weights {name!r} are missing{hint}")
-    actual = sha256_of(path)
+    actual = hash_of(path)
     if actual != expected.sha256:
         raise WeightsError(f"weights {name!r} have SHA-256 {actual[:16]}..., expected {expected.sha256[:16]}...")
     return path
@@ -68,18 +65,57 @@ def load(name: str) -> Weights:
     return read_weights(verify(name))
 
 
-def read_weights(path: Path) -> Weights:
-    """A file of tensors as it is, whatever its hash: safetensors, or a state dictionary (.pth). Raises WeightsError."""
+def load_one_by_one(name: str) -> "Mapping[str, Tensor]":
+    """Verified tensors of one row that is a large safetensors file, each read when it is asked for.
+
+    Where nobody has fetched it, or it has changed, its licence is told first.
+    """
+    path = path_of(name)
+    if path.exists() and not is_noted(path):
+        logging.getLogger(__name__).warning("%s: licence %s", name, row(name).licence)
+    return Mapped(verify(name, noted_sha256))
+
+
+class Mapped(Mapping[str, "Tensor"]):
+    """Tensors of a file of gigabytes. Memory is mapped for one at a time: whoever lets go of it gives it back."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        with _opened(path) as file:
+            self._names: list[str] = list(file.keys())
+
+    def __getitem__(self, name: str) -> "Tensor":
+        with _opened(self._path) as file:
+            tensor: Tensor = file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file. Raises WeightsError."""
     from safetensors import SafetensorError, safe_open
 
-    if path.suffix == ".pth":
-        return Weights(_read_state(path), {}, int(sha256_of(path)[:4], 16))
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
-            return Weights(tensors, file.metadata() or {}, int(sha256_of(path)[:4], 16))
+            yield file
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"cannot read weights {path}: {error}") from error
+
+
+def read_weights(path: Path, hash_of: Callable[[Path], str] = sha256_of) -> Weights:
+    """A file of tensors as it is, whatever its hash: safetensors, or a state dictionary (.pth). Raises WeightsError."""
+    if path.suffix == ".pth":
+        return Weights(_read_state(path), {}, int(hash_of(path)[:4], 16))
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+        metadata = file.metadata() or {}
+    return Weights(tensors, metadata, int(hash_of(path)[:4], 16))
 
 
 def _read_state(path: Path) -> "dict[str, Tensor]":
@@ -142,7 +178,9 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
     write_tensors(tensors, partial, {"model": description})
     path = folder / f"{name}.{sha256_of(partial)[:4]}.safetensors"
     for older in kept(name):
-        older.unlink()
+        for file in (older, derived(int(older.name.split(".")[-2], 16), "merged")):
+            file.unlink(missing_ok=True)
+            forget(file)
     partial.replace(path)
     return path
 
@@ -154,6 +192,11 @@ def kept(name: str | None = None, fingerprint: int | None = None) -> list[Path]:
     pattern = "*" if name is None else glob.escape(name)
     number = "?" * 4 if fingerprint is None else f"{fingerprint:04x}"
     return sorted(cache_folder().glob(f"{pattern}.{number}.safetensors"))
+
+
+def derived(fingerprint: int, kind: str) -> Path:
+    """Where a file lies that was made of imported weights with this fingerprint, whether or not it is there."""
+    return cache_folder() / f"{fingerprint:04x}.{kind}.safetensors"
 
 
 def fetch(name: str, original: Path | None = None) -> Path:
@@ -196,7 +239,7 @@ def _check(file: Path, expected: str) -> None:
 
 def _verify_written(expected: WeightsRow) -> Path:
     try:
-        return verify(expected.id)
+        return verify(expected.id, noted_sha256)
     except WeightsError:
         path_of(expected.id).unlink(missing_ok=True)
         raise

@@ -13,7 +13,7 @@ from latentcodec.bench.sheet import avif_within, draw
 from latentcodec.bench.summary import summary
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Pixels, read_rgb, write_picture
-from latentcodec.rate import Quality, Target, budget_bytes
+from latentcodec.rate import ByteBudget, Quality, Target, budget_bytes
 
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 ROW = Row(
@@ -144,9 +144,19 @@ def test_avif_stays_within_the_bytes_it_is_given() -> None:
 
 
 def test_contact_sheet_has_three_columns(tmp_path: Path) -> None:
-    draw([PHOTO], Quality(30), "stablecodec", "cpu", tmp_path / "sheet.png")
+    draw([PHOTO], Quality(30), ["stablecodec"], "cpu", tmp_path / "sheet.png")
     assert read_rgb(tmp_path / "sheet.png").shape == (200 + 18 + 4, 3 * (300 + 4), 3)
     assert list_pictures(tmp_path) == [tmp_path / "sheet.png"]
+
+
+def test_contact_sheet_of_several_codecs(tmp_path: Path) -> None:
+    draw([PHOTO], ByteBudget(900), ["sodec:preview", "avif", "sodec"], "cpu", tmp_path / "sheet.png")
+    sheet = read_rgb(tmp_path / "sheet.png")
+    assert sheet.shape == (200 + 18 + 4, 4 * (300 + 4), 3)
+    cells = [sheet[2:202, 304 * n + 2 : 304 * n + 302].astype(int) for n in range(4)]
+    errors = [np.abs(cell - cells[0]).mean() for cell in cells]
+    assert errors[0] == 0 < min(errors[1:])
+    assert len({error.item() for error in errors}) == 4
 
 
 def test_corpus_without_pictures_is_empty(tmp_path: Path) -> None:

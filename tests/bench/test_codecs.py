@@ -10,7 +10,7 @@ from latentcodec.bench.codecs import codec_named
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import read_rgb
 from latentcodec.rate import ByteBudget, Quality
-from latentcodec.weights import store
+from latentcodec.weights import hashing
 from tests import tiny_sodec
 
 PIXELS = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:131, :200]
@@ -113,6 +113,6 @@ def test_weights_of_ones_own(tmp_path: Path) -> None:
     codec = codec_named(f"sodec@{path}:preview")
     pixels = np.random.default_rng(0).integers(0, 256, (70, 90, 3)).astype(np.uint8)
     assert codec.decode(codec.encode(pixels, Quality(50)).data, (90, 70)).shape == pixels.shape
-    assert codec.weights == store.sha256_of(path)[:16]
+    assert codec.weights == hashing.sha256_of(path)[:16]
     with pytest.raises(InputError, match="no file"):
         codec_named("sodec@nowhere.safetensors")

@@ -31,13 +31,18 @@ TENSORS["attention 1"] = {
     "out.weight": "ii11", "out.bias": "i", "bias": "n1k",
 }  # fmt: skip
 TENSORS["attention 2"] = TENSORS["attention 1"] | {"bias": "n4k"}
-NOISE = {
-    name: (int(planes), int(seed))
-    for name, planes, seed in table_after("stablecodec.md", "noisy layer | planes | seed")
-}
 
 
-def shapes_of(layers):
+def noise_of(name):
+    """Planes and seed of the noisy layers of a document, by name."""
+    rows = table_after(name, "noisy layer | planes | seed")
+    return {layer: (int(planes), int(seed)) for layer, planes, seed in rows}
+
+
+NOISE = noise_of("stablecodec.md")
+
+
+def shapes_of(layers, noise=NOISE):
     """Shapes of all tensors of layers."""
     shapes = {}
     for name, kind, inputs, outputs, hidden in layers:
@@ -50,7 +55,7 @@ def shapes_of(layers):
             "h": h,
             "H": 2 * h,
             "E": EMBEDDING,
-            "p": NOISE[name][0] if name in NOISE else 0,
+            "p": noise[name][0] if name in noise else 0,
             "n": 4,
             "k": 25,
             "4": 4,
@@ -76,6 +81,8 @@ def noise(planes, height, width, seed):
 
 class Layers:
     """The formulas of layers, rate embedding and gain, in float64."""
+
+    noise = NOISE
 
     def __init__(self, layers, tensors, channels, alpha, q):
         self.tensors, self.channels, self.alpha = tensors, channels, alpha
@@ -103,7 +110,7 @@ class Layers:
         hidden = self.conv(f"{name}.conv1", x)
         if kind.startswith("noisy"):
             planes = self.tensors[f"{name}.noise.mix.weight"].shape[1]
-            hidden = hidden + self.conv(f"{name}.noise.mix", noise(planes, *x.shape[1:], NOISE[name][1]))
+            hidden = hidden + self.conv(f"{name}.noise.mix", noise(planes, *x.shape[1:], self.noise[name][1]))
         if kind.endswith("modulated"):
             v = self.linear(f"{name}.modulation.linear", self.e)[:, None, None]
             half = len(v) // 2

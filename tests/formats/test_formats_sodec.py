@@ -11,7 +11,7 @@ import pytest
 import second_decoder as second
 import torch
 from documents import table_after
-from layers import Layers, layers_of, shapes_of
+from layers import Layers, layers_of, noise_of, shapes_of
 from torch.nn import functional as F
 
 from latentcodec.coding import tables
@@ -25,14 +25,15 @@ from latentcodec.weights import store
 from tests import tiny_sodec
 from tests.golden.sodec.create import FOLDER
 
-SHARED = ("embedding.", "unet.", "vae.decoder.")
+SHARED = ("embedding.", "unet.")
+NOISE = noise_of("stablecodec.md") | noise_of("sodec.md")
 LAYERS = [row for row in layers_of("stablecodec.md") if row[0].startswith(SHARED)] + layers_of("sodec.md")
 ENCODER = ("analysis.", "entropy.hyper_analysis.")
 SHIPPED = SodecConfig.from_json(store.read_weights(store.path_of("sodec-mini")).metadata["config"])
 
 
 def test_layer_tables_equal_the_model():
-    documented = {"log_gain.scaled": [9, 192], "vae.scale": [32]} | shapes_of(LAYERS)
+    documented = {"log_gain.scaled": [9, 192], "vae.scale": [32]} | shapes_of(LAYERS, NOISE)
     tensors = Sodec(SHIPPED).state_dict()
     assert documented == {k: list(v.shape) for k, v in tensors.items() if not k.startswith((*NOT_FLOATS, *ENCODER))}
 
@@ -56,6 +57,7 @@ class Pictures(Layers):
     """From z and y^ to both pictures, with the formulas and layer tables of the document."""
 
     heads, reach = 2, 2
+    noise = NOISE
 
     def preview(self, g):
         layers = self.stack("preview_decoder.layers.", g)
@@ -113,7 +115,7 @@ class Pictures(Layers):
 
 def test_formulas_give_the_pixels_of_the_model():
     torch.manual_seed(0)
-    inner = AutoencoderConfig(latent_channels=4, widths=(4, 6, 8), noise_planes=3)
+    inner = AutoencoderConfig(latent_channels=4, widths=(4, 6, 8), decoder_depths=(2, 3, 2), noise_planes=3)
     codec = Sodec(replace(tiny_sodec.CONFIG, autoencoder=inner, alpha_bar=0.7)).double().eval()
     with torch.no_grad():
         for tensor in codec.state_dict().values():

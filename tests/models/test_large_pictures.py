@@ -1,5 +1,6 @@
 """Tiles at full scale, with few channels: the VAE's result is that of the whole picture, whatever the memory."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -17,6 +18,7 @@ from latentcodec.models.diffusion import layerwise
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.diffusion.layers import Layer, decoder_layers, encoder_layers
 from latentcodec.models.diffusion.layerwise import run_in_tiles
+from latentcodec.models.diffusion.upsampling import quicken
 from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.model import FullStableCodec
@@ -86,6 +88,16 @@ def test_attention_sees_all_where_a_tile_holds_it(chain: Chain, monkeypatch: pyt
     monkeypatch.setattr(layerwise, "TILE_VALUES", 32 * 64 * 16)  # of the stride that it is at
     reference = whole()
     result = run_in_tiles(layers, x, 1 << 40)
+    assert (result - reference).abs().mean() < 1e-4 * reference.std()
+
+
+def test_layers_that_were_quickened(model: FullStableCodec, photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = copy.deepcopy(model.vae.network)
+    latents = model.vae.encode(photo / 255)
+    reference = network.decode(latents).sample
+    quicken(network.decoder)
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 32 * 64 * 16)
+    result = run_in_tiles(decoder_layers(network), latents, 1 << 40)
     assert (result - reference).abs().mean() < 1e-4 * reference.std()
 
 

@@ -109,7 +109,7 @@ def test_a_file_of_the_published_stablecodec(monkeypatch: pytest.MonkeyPatch) ->
         }
     finally:
         torch.set_default_dtype(torch.float32)
-    monkeypatch.setattr(stablecodec_full.store, "load", lambda name: SimpleNamespace(tensors=rows[name]))
+    monkeypatch.setattr(stablecodec_full.store, "load_one_by_one", rows.get)
     described = {"model": json.dumps({"kind": FULL_SCALE, "config": config.to_json()})}
     with measured("loading, adapters merged"):
         pipeline = FullStableCodecPipeline(store.Weights(tensors, described, 1), torch.device("cpu"))

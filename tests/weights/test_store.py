@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from latentcodec.cli.weights import weights_command
 from latentcodec.errors import WeightsError
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.weights import store
 from latentcodec.weights.convert import dists_channel_weights, lpips_from_jax
-from latentcodec.weights.manifest import row, rows
+from latentcodec.weights.manifest import GROUPS, row, rows
 from latentcodec.weights.pickles import read_array_pickle
 from tests import tiny
 
@@ -117,3 +119,15 @@ def test_channel_weights_must_be_the_two_of_dists(tmp_path: Path) -> None:
     torch.save({"alpha": torch.zeros(1, 5, 1, 1), "gamma": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(WeightsError, match="alpha and beta"):
         dists_channel_weights(tmp_path / "w.pt")
+
+
+def test_a_group_is_fetched_under_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(store, "fetch", lambda name, _: fetched.append(name))
+    result = CliRunner().invoke(weights_command, ["fetch", "stablecodec"])
+    assert result.exit_code == 0
+    assert fetched == list(GROUPS["stablecodec"])
+    assert "sd-turbo-unet: licence Stability AI non-commercial" in result.stderr
+    assert "lcodec weights import" in result.stderr
+    assert all(row(name).source for members in GROUPS.values() for name in members)
+    assert not set(GROUPS) & set(rows())

@@ -1,4 +1,6 @@
-"""Information of symbols under the committed tables, in floating point: for training and fitting, never for coding."""
+"""Information of symbols under their models, in floating point: for training and fitting, never for coding."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,8 +28,12 @@ def clamp_softly(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def gaussian_information(residual: Tensor, position: Tensor) -> Tensor:
-    """-log2 of the probability of the unit interval around `residual` under a zero-mean Gaussian."""
-    scale = scale_of(position)
+    """-log2 of the probability of the unit interval around `residual` under the Gaussian of a committed table."""
+    return interval_information(residual, scale_of(position))
+
+
+def interval_information(residual: Tensor, scale: Tensor) -> Tensor:
+    """-log2 of the probability of the unit interval around `residual` under N(0, scale^2) (Balle et al. 2018)."""
     magnitude = residual.abs()
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
@@ -42,3 +48,23 @@ def rate_proxy(x: Tensor, position: Tensor) -> Tensor:
     rounded, with the gradient of the identity.
     """
     return torch.where(position.detach() > NOISE_FROM_POSITION, x + torch.rand_like(x) - 0.5, round_through(x))
+
+
+class _AtLeast(torch.autograd.Function):
+    """Maximum with a constant. Values below it receive only gradients that would raise them."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, bound: float) -> Tensor:
+        context.save_for_backward(x >= bound)
+        return x.clamp_min(bound)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Any) -> Any:
+        (above,) = context.saved_tensors
+        return gradients[0] * (above | (gradients[0] < 0)), None
+
+
+def at_least(x: Tensor, bound: float) -> Tensor:
+    """max(x, bound), of which values below can still come back, but drift no further away."""
+    result: Tensor = _AtLeast.apply(x, bound)  # type: ignore[no-untyped-call]
+    return result

@@ -36,8 +36,7 @@ def decoder_layers(network: Any) -> list[Layer]:
     for block in decoder.up_blocks:
         layers += [_residual(resnet, stride) for resnet in block.resnets]
         for upsampler in block.upsamplers or ():
-            channels = upsampler.channels, upsampler.out_channels
-            layers.append(Layer(upsampler, (), channels, (stride, stride // 2), 1))
+            layers.append(_resampling(upsampler, layers[-1], stride // 2))
             stride //= 2
     leave = nn.Sequential(decoder.conv_norm_out, decoder.conv_act, decoder.conv_out)
     channels = decoder.conv_out.in_channels, decoder.conv_out.out_channels
@@ -51,8 +50,7 @@ def encoder_layers(network: Any) -> list[Layer]:
     for block in encoder.down_blocks:
         layers += [_residual(resnet, stride) for resnet in block.resnets]
         for downsampler in block.downsamplers or ():
-            channels = downsampler.channels, downsampler.out_channels
-            layers.append(Layer(downsampler, (), channels, (stride, 2 * stride), 1))
+            layers.append(_resampling(downsampler, layers[-1], 2 * stride))
             stride *= 2
     layers += _middle(encoder.mid_block, stride)
     leave = nn.Sequential(encoder.conv_norm_out, encoder.conv_act, encoder.conv_out, network.quant_conv)
@@ -73,3 +71,8 @@ def _middle(block: Any, stride: int) -> Iterator[Layer]:
 def _residual(resnet: Any, stride: int) -> Layer:
     channels = resnet.in_channels, resnet.out_channels
     return Layer(partial(resnet, temb=None), (resnet.norm1, resnet.norm2), channels, (stride, stride), 2)
+
+
+def _resampling(module: nn.Module, before: Layer, stride: int) -> Layer:
+    """Channels stay as they are."""
+    return Layer(module, (), (before.channels[1], before.channels[1]), (before.strides[1], stride), 1)

@@ -1,6 +1,6 @@
 """Autoencoder and denoiser of Stable Diffusion, through diffusers, which is imported here only, and when needed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -101,18 +101,35 @@ def load_autoencoder(tensors: Mapping[str, Tensor]) -> FrozenAutoencoder:
 
 
 def put_weights(
-    network: nn.Module, tensors: Mapping[str, Tensor], names: Mapping[str, str], dtype: torch.dtype
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+    dtype: torch.dtype,
+    change: Callable[[str, Tensor], Tensor] = lambda _, value: value,
 ) -> None:
-    """Published tensors -> a network, in this type; `names`: what they call otherwise. Strict: raises WeightsError."""
-    state = adapted_names({_renamed(name, names): value.to(dtype) for name, value in tensors.items()}, network)
+    """Published tensors -> a network, in this type, channels last. Strict: raises WeightsError.
+
+    `names`: what the tensors call otherwise. `change`: name in the network and tensor -> what takes its place. Tensors
+    are asked for one after the other, so that a mapping that reads them from a file needs memory for one.
+    """
+    state = {}
+    for published in tensors:
+        name = _renamed(published, names)
+        value = change(name, tensors[published])
+        state[name] = value.contiguous(memory_format=channels_last(value)).to(dtype)
     kind = type(network).__name__
     try:
-        result = network.load_state_dict(state, strict=False, assign=True)
+        result = network.load_state_dict(adapted_names(state, network), strict=False, assign=True)
     except RuntimeError as error:
         raise WeightsError(f"not the weights of {kind}: {str(error).splitlines()[1]}") from error
     wrong = [name for name in result.missing_keys if ADAPTERS not in name] + result.unexpected_keys
     if wrong:
         raise WeightsError(f"{kind}: a tensor too few or too many: {wrong[0]}")
+
+
+def channels_last(weight: Tensor) -> torch.memory_format:
+    """The layout that a convolution's weight has, so that it need not be copied into it; others stay as they are."""
+    return torch.channels_last if weight.dim() == len("OIHW") else torch.contiguous_format
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from latentcodec.models.blocks.lora import adapt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
-from latentcodec.models.diffusion.packages import transformers
 from latentcodec.models.diffusion.stable_diffusion import (
     VAE_NAMES,
     build_unet,
     in_type_of,
     put_weights,
 )
+from latentcodec.models.diffusion.vision import DINO_NAMES, IMAGENET, build_dino, normalised
 
 if TYPE_CHECKING:
     from latentcodec.models.sodec.model import Sodec
@@ -29,9 +29,7 @@ ADAPTED = (
     "to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2", "conv_shortcut", "conv", "proj_in", "proj_out",
     "ff.net.0.proj", "ff.net.2",
 )  # fmt: skip
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-PATCH = 14
-VIT_SCALE = 7 / 8  # of the preview: multiples of 64 pixels become multiples of PATCH
+VIT_SCALE = 7 / 8  # of the preview: multiples of 64 pixels become multiples of its patches of 14
 
 
 class AdaptedUNet(nn.Module):
@@ -56,23 +54,13 @@ class VitGuidance(nn.Module):
 
     def __init__(self, config: StableDiffusionConfig):
         super().__init__()
-        package = transformers()
-        self.vit = package.Dinov2Model(
-            package.Dinov2Config(
-                hidden_size=config.vit_width,
-                num_hidden_layers=config.vit_layers,
-                num_attention_heads=config.vit_heads,
-                patch_size=PATCH,
-                image_size=518,
-            )
-        ).requires_grad_(requires_grad=False)
+        self.vit = build_dino(config)
         self.projector = Projector(config)
 
     def forward(self, preview: Tensor) -> Tensor:
         size = [round(side * VIT_SCALE) for side in preview.shape[2:]]
         seen = F.interpolate(preview.clamp(0, 1), size, mode="bilinear", antialias=True)
-        mean, std = (seen.new_tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
-        features = self.vit(in_type_of(self.vit, (seen - mean) / std)).last_hidden_state[:, 1:]
+        features = self.vit(in_type_of(self.vit, normalised(seen, IMAGENET))).last_hidden_state[:, 1:]
         return self.projector(features.float())
 
 
@@ -94,14 +82,6 @@ class Projector(nn.Module):
         return tokens + self.leave(tokens)
 
 
-VIT_NAMES = {
-    ".attention.attention.query.": ".attention.q_proj.",
-    ".attention.attention.key.": ".attention.k_proj.",
-    ".attention.attention.value.": ".attention.v_proj.",
-    ".attention.output.dense.": ".attention.o_proj.",
-}
-
-
 @dataclass(frozen=True)
 class Frozen:
     """Published tensors of the frozen networks, under the names of their files."""
@@ -119,6 +99,6 @@ def load_frozen(codec: "Sodec", frozen: Frozen, dtype: torch.dtype) -> None:
     networks: list[tuple[Any, Mapping[str, Tensor], Mapping[str, str]]]
     networks = [(codec.vae.network, frozen.vae, VAE_NAMES), (codec.unet.network, frozen.unet, {})]
     if codec.guidance is not None:
-        networks.append((codec.guidance.vit, frozen.vit, VIT_NAMES))
+        networks.append((codec.guidance.vit, frozen.vit, DINO_NAMES))
     for network, tensors, names in networks:
         put_weights(network, tensors, names, dtype)

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import WeightsError
-from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
+from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet, channels_last
 from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.density import FILTERS
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 
 STATES = ("state_dict_codec", "state_dict_vae", "state_dict_unet")
@@ -29,7 +30,7 @@ ADAPTED_UNET = re.compile(
     r"(.*\.)?(to_k|to_q|to_v|to_out\.0|conv|conv1|conv2|conv_shortcut|conv_out|proj_in|proj_out|ff\.net\.2|ff\.net\.0\.proj)"
 )
 RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
-FILTERS = (1, 3, 3, 3, 3, 1)  # of the density model of every channel of z (Balle et al. 2018)
+PIECE = 1 << 18  # weights that are merged at a time: what a processor's cache holds
 # Rebuilt from the rest, or never used.
 DERIVED = re.compile(
     r"gaussian_conditional\..*"
@@ -49,9 +50,14 @@ def convert(
         **{_codec_name(name): value for name, value in checkpoint[STATES[0]].items() if not DERIVED.fullmatch(name)},
         **{_adapter_name("vae", name): value for name, value in checkpoint[STATES[1]].items()},
         **{_adapter_name("unet", name): value for name, value in checkpoint[STATES[2]].items()},
-        **{f"auxiliary_encoder.{name[4:]}": value for name, value in elic.items() if name.startswith("g_a.")},
+        **elic_tensors(elic),
     }
     return check(found, config)
+
+
+def elic_tensors(elic: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """ELIC's state -> tensors of the auxiliary encoder in a weights file."""
+    return {f"auxiliary_encoder.{name[4:]}": value for name, value in elic.items() if name.startswith("g_a.")}
 
 
 def check(found: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
@@ -95,7 +101,7 @@ def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
         ("vae", vae, ADAPTED_VAE, RANK_VAE),
         ("unet", unet, ADAPTED_UNET, RANK_UNET),
     ):
-        for name, module in _adapted(network, pattern):
+        for name, module in adapted(network, pattern):
             outputs, rest = module.weight.shape[0], module.weight.shape[1:]
             ones = (1,) * (len(rest) - 1)
             shapes[f"{prefix}.{name}.down"] = torch.Size((rank, *rest))
@@ -103,20 +109,37 @@ def expected_shapes(config: FullConfig) -> dict[str, torch.Size]:
     return shapes
 
 
-def _adapted(network: nn.Module, pattern: re.Pattern[str]) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+def adapted(network: nn.Module, pattern: re.Pattern[str]) -> Iterator[tuple[str, nn.Conv2d | nn.Linear]]:
+    """Names and layers of a network that have an adapter."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear) and pattern.fullmatch(name):
             yield name, module
 
 
 @torch.no_grad()
-def merge_adapters(network: nn.Module, prefix: str, tensors: Mapping[str, Tensor]) -> None:
-    """W -> W + (ALPHA / rank) B A, for every module of a network (of SD-Turbo) that has an adapter."""
-    pattern, rank = (ADAPTED_VAE, RANK_VAE) if prefix == "vae" else (ADAPTED_UNET, RANK_UNET)
-    for name, module in _adapted(network, pattern):
-        down, up = (tensors[f"{prefix}.{name}.{part}"].float().flatten(1) for part in ("down", "up"))
-        change = (ALPHA / rank) * (up @ down)
-        module.weight += change.reshape(module.weight.shape).to(module.weight.dtype)
+def merged(tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype, name: str, weight: Tensor) -> Tensor:
+    """A tensor of one of SD-Turbo's networks -> what the checkpoint makes of it: its own, or W + (ALPHA / rank) B A.
+
+    The sum is made in float32, a few rows at a time, and rounded to `dtype` once.
+    """
+    if f"{prefix}.{name}" in tensors:
+        return tensors[f"{prefix}.{name}"]
+    parts = [f"{prefix}.{name.removesuffix('.weight')}.{part}" for part in ("down", "up")]
+    if not name.endswith(".weight") or parts[0] not in tensors:
+        return weight
+    down, up = _as_matrix(tensors[parts[0]].float()), tensors[parts[1]].float().flatten(1)
+    result = torch.empty_like(weight, dtype=dtype, memory_format=channels_last(weight))
+    rows = max(1, PIECE // weight[0].numel())
+    for start in range(0, len(weight), rows):
+        some = slice(start, start + rows)
+        changed = torch.addmm(_as_matrix(weight[some]).float(), up[some], down, alpha=ALPHA / len(down))
+        _as_matrix(result[some]).copy_(changed)
+    return result
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    """[O, I] as it is, [O, I, H, W] -> [O, H * W * I], a view if the channels are last."""
+    return weight.contiguous(memory_format=channels_last(weight)).movedim(1, -1).flatten(1)
 
 
 def _codec_name(name: str) -> str:

@@ -12,6 +12,7 @@ from latentcodec.models.blocks.quadtree import STEPS
 from latentcodec.models.stablecodec.full.blocks import Adapter, BasicBlock, Downsample, ResidualPrediction, Upsample
 from latentcodec.models.stablecodec.full.config import FullConfig
 
+CODING = ("h_s", "adapter_in", "g_c", "adapter_out", "LRP")  # what encoder and decoder must agree on
 CORRECTION = 0.5  # largest change that residual prediction makes to an element
 
 
@@ -108,6 +109,7 @@ class LatentCodec(nn.Module):
 
     def __init__(self, config: FullConfig):
         super().__init__()
+        self.config = config
         m = config.channels
         self.g_a = Analysis(config)
         self.g_s = Synthesis(config)

@@ -5,7 +5,6 @@ Means are snapped to a grid, scales to the list of tables. Where a value lies wi
 two integers, the encoder writes down which one it took; everywhere else, no error below BAND can change the outcome.
 """
 
-import copy
 import zlib
 from dataclasses import dataclass
 
@@ -22,10 +21,11 @@ from latentcodec.models.blocks.integers import Floats, Quantiser, nearest, table
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.density import REACH
+from latentcodec.models.stablecodec.full.doubles import in_doubles
 
 Doubles = npt.NDArray[np.float64]
 MEAN_BITS = 6
-BAND = 2.0**-20  # of the distance between two integers
+BAND = 2.0**-24  # of the distance between two integers
 SMALLEST_TRAINED_SCALE = 0.11
 COUNT_TABLE, BYTE_TABLE = 6, 63  # of the lists: zero is likely; everything is
 NEUTRAL_RATE, RATES_PER_OCTAVE = 128, 32
@@ -55,8 +55,7 @@ class GuardedEntropy:
     """The decoder side of the entropy model, in float64."""
 
     def __init__(self, codec: LatentCodec, frequencies: Frequencies, medians: Doubles):
-        self._codec = copy.deepcopy(codec).cpu().double()
-        del self._codec.g_a, self._codec.g_s, self._codec.aux, self._codec.h_a
+        self._codec = in_doubles(codec)
         self._frequencies = frequencies
         self._medians = torch.from_numpy(medians)[None, :, None, None]
 

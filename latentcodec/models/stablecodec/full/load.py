@@ -1,16 +1,17 @@
-"""A weights file and SD-Turbo's networks -> the model, adapters merged."""
+"""A weights file and SD-Turbo's networks -> the model, adapters merged; or the same from what was merged before."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentcodec.models.diffusion.stable_diffusion import VAE_NAMES, put_weights
-from latentcodec.models.stablecodec.full.checkpoint import check, merge_adapters
+from latentcodec.models.stablecodec.full.checkpoint import check, merged
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 
-REPLACED = "conv_in."  # of the UNet: the checkpoint has its own
+PROMPT = "prompt"
 
 
 def place(
@@ -22,22 +23,53 @@ def place(
 ) -> FullStableCodec:
     """`tensors`: of the weights file, the text among them; `vae`, `unet`: SD-Turbo's. Strict: raises WeightsError.
 
-    SD-Turbo's networks are kept in `dtype`, the codec in float32.
+    SD-Turbo's networks are kept in `dtype`, the codec in float32. Adapters are merged in float32, tensor by tensor.
     """
-    own = check({name: value for name, value in tensors.items() if name != "prompt"}, config)
+    model, own = _with_codec(config, tensors)
+    put_weights(model.vae.network, vae, VAE_NAMES, dtype, partial(merged, own, "vae", dtype))
+    put_weights(model.unet, unet, {}, dtype, partial(merged, own, "unet", dtype))
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def place_merged(config: FullConfig, tensors: Mapping[str, Tensor], done: Mapping[str, Tensor]) -> FullStableCodec:
+    """`done`: what `merged_tensors` made of the same checkpoint. Raises WeightsError."""
+    model, _ = _with_codec(config, tensors)
+    for prefix, network in _networks(model):
+        state = {k.removeprefix(prefix): _channels_second(v) for k, v in done.items() if k.startswith(prefix)}
+        put_weights(network, state, {}, next(iter(state.values())).dtype)
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def merged_tensors(model: FullStableCodec) -> dict[str, Tensor]:
+    """SD-Turbo's networks with the adapters in them, as a file holds them: the channels of the input are last."""
+    return {
+        prefix + name: _channels_last(value)
+        for prefix, network in _networks(model)
+        for name, value in network.state_dict().items()
+    }
+
+
+def _networks(model: FullStableCodec) -> tuple[tuple[str, nn.Module], ...]:
+    return ("vae.", model.vae.network), ("unet.", model.unet)
+
+
+def _with_codec(config: FullConfig, tensors: Mapping[str, Tensor]) -> tuple[FullStableCodec, dict[str, Tensor]]:
+    """The model without SD-Turbo's weights, and the checkpoint's tensors."""
+    own = check({name: value for name, value in tensors.items() if name != PROMPT}, config)
     with torch.device("meta"):
         model = FullStableCodec(config)
-    first = {f"{REPLACED}{part}": own[f"unet.{REPLACED}{part}"] for part in ("weight", "bias")}
-    kept = {name: value for name, value in unet.items() if not name.startswith(REPLACED)}
-    put_weights(model.vae.network, vae, VAE_NAMES, torch.float32)
-    put_weights(model.unet, kept | first, {}, torch.float32)
-    merge_adapters(model.vae.network, "vae", own)
-    merge_adapters(model.unet, "unet", own)
-    for parameter in (*model.vae.parameters(), *model.unet.parameters()):
-        parameter.data = parameter.data.to(dtype)
     for name, module in (("codec", model.codec), ("auxiliary_encoder", model.auxiliary_encoder)):
         prefix = f"{name}."
-        state = {k.removeprefix(prefix): v.float() for k, v in own.items() if k.startswith(prefix)}
+        # Copied, so that the file, most of which are adapters and what runs in other types, need not stay in memory.
+        state = {k.removeprefix(prefix): v.to(torch.float32, copy=True) for k, v in own.items() if k.startswith(prefix)}
         module.load_state_dict(state, assign=True)
-    model.prompt = tensors["prompt"].float()
-    return model.eval().requires_grad_(requires_grad=False)
+    model.prompt = tensors[PROMPT].to(torch.float32, copy=True)
+    return model, own
+
+
+def _channels_last(value: Tensor) -> Tensor:
+    return value.movedim(1, -1).contiguous() if value.dim() > 1 else value
+
+
+def _channels_second(value: Tensor) -> Tensor:
+    return value.movedim(-1, 1) if value.dim() > 1 else value
