@@ -68,6 +68,6 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train joint --data $(DATA)
 	$(BIN)/lcodec train texture --export runs/texture.safetensors
 	$(BIN)/lcodec train joint --export runs/joint.safetensors --average-with runs/texture.safetensors
-	$(BIN)/lcodec train perception --data $(DATA) --start runs/joint.safetensors
+	$(BIN)/lcodec train perception --data $(DATA) $(if $(wildcard runs/perception/state.pt),,--start runs/joint.safetensors)
 	$(BIN)/lcodec train perception --export runs/stablecodec-mini.safetensors --average-with runs/joint.safetensors \
 		--share 0.6

@@ -25,7 +25,7 @@ from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
 from latentcodec.models.stablecodec.full.large import analyse_large, synthesise_large
-from latentcodec.models.stablecodec.full.load import merged_tensors, place, place_merged
+from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
@@ -48,7 +48,7 @@ PUBLISHED_BPP = {
     "ft32": 0.00579, "ft24": 0.00783, "ft16": 0.01083, "ft12": 0.01333, "ft8": 0.01707, "ft6": 0.02026, "ft4": 0.02504,
     "ft3": 0.02865, "ft2": 0.03413,
 }  # fmt: skip
-FREQUENCIES, PROMPT = "integer.z_frequencies", "prompt"
+FREQUENCIES = "integer.z_frequencies"
 BOTTLENECK = "bottleneck."
 BASE = ("sd-turbo-vae", "sd-turbo-unet")
 MERGED_TYPE = torch.bfloat16

@@ -152,7 +152,7 @@ def _exported(stage: Stage, path: Path, config: Path | None) -> _Origin:
 
 def _is_frozen(name: str, config: SodecConfig) -> bool:
     own = name.removeprefix("codec.")
-    return own.startswith("vae.") or sodec_export.is_foreign(own, config)
+    return own.startswith("vae.encoder.") or sodec_export.is_foreign(own, config)
 
 
 def export_stage(stage: Stage, runs: Path, path: Path, former: Path | None = None, share: float = 1.0) -> str:

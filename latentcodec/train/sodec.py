@@ -32,6 +32,7 @@ from latentcodec.weights import store
 CALIBRATION_BATCHES = 32
 GAIN_BATCHES = 3
 PRETRAINED = "stablecodec-mini"
+OTHER_SIZES = f"{PRETRAINED} has other sizes than this model"
 JUDGE = "discriminator."
 CODEC_SIDE = ("analysis", "entropy", "log_gain")
 GUIDANCE = ("codec.guidance.", "codec.unet.attend")
@@ -74,7 +75,7 @@ class SodecTask:
             self._fit_gains(crops[: GAIN_BATCHES * self.stage.batch])
             return
         if self.codec.config.stable_diffusion is None:
-            self._adopt()  # for the autoencoder, which exported weights do not hold
+            self._adopt_encoder()  # exported weights hold the decoder only
         if not self.codec.config.guided:
             weights = {name: value for name, value in weights.items() if not name.startswith(GUIDANCE)}
         for prefix, module in (("codec.", self.codec), ("control.", self.control), (JUDGE, self.discriminator)):
@@ -87,7 +88,7 @@ class SodecTask:
             self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
 
     def _comes_from_elsewhere(self, name: str) -> bool:
-        return self.is_foreign(name) or name.startswith("codec.vae.")
+        return self.is_foreign(name) or name.startswith("codec.vae.encoder.")
 
     @torch.no_grad()
     def _fit_gains(self, crops: Tensor) -> None:
@@ -96,15 +97,20 @@ class SodecTask:
 
     def _adopt(self) -> None:
         """Autoencoder, denoiser and rate embedding of StableCodec mini."""
-        weights = store.load(PRETRAINED)
-        pretrained = StableCodec(StableCodecConfig.from_json(weights.metadata["config"]))
-        restore(weights.tensors, pretrained)
+        pretrained = _pretrained()
         try:
             self.codec.vae.load_state_dict(pretrained.vae.state_dict())
             self.codec.embedding.load_state_dict(pretrained.embedding.state_dict())
             self.codec.unet.load_state_dict(pretrained.unet.state_dict(), strict=False)
         except RuntimeError as error:
-            raise InputError(f"{PRETRAINED} has other sizes than this model") from error
+            raise InputError(OTHER_SIZES) from error
+
+    def _adopt_encoder(self) -> None:
+        """VAE encoder of StableCodec mini, which no stage changes: it fits the decoder of any of its weights."""
+        try:
+            self.codec.vae.get_submodule("encoder").load_state_dict(_pretrained().vae.encoder.state_dict())
+        except RuntimeError as error:
+            raise InputError(OTHER_SIZES) from error
 
     def _target(self, rate: Tensor, step: int) -> Tensor:
         """Bits per pixel that the rate parameter stands for at this step."""
@@ -156,6 +162,13 @@ class SodecTask:
             coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
         # What H_s makes of z trains H_s alone: z is there for the probabilities.
         return y + (coded - y).detach(), z.detach(), bits / (pixels.shape[2] * pixels.shape[3])
+
+
+def _pretrained() -> StableCodec:
+    weights = store.load(PRETRAINED)
+    codec = StableCodec(StableCodecConfig.from_json(weights.metadata["config"]))
+    restore(weights.tensors, codec)
+    return codec
 
 
 def _frozen(part: str) -> tuple[str, ...]:

@@ -163,7 +163,7 @@ def test_whole_chain_trains_and_its_export_codes_pictures(photos: Path, tmp_path
 def test_frozen_networks_stay_what_they_are_when_training_starts_from_exported_weights(
     photos: Path, tmp_path: Path
 ) -> None:
-    """An export holds no VAE encoder: it is that of StableCodec mini, not a random one."""
+    """An export holds no VAE encoder: it is that of StableCodec mini. The decoder is its own, which may be older."""
     config = tmp_path / "config.json"
     config.write_text(tiny_sodec.CONFIG.to_json())
     exported = tiny_sodec.save(tmp_path / "w.safetensors")
@@ -174,6 +174,8 @@ def test_frozen_networks_stay_what_they_are_when_training_starts_from_exported_w
     name = "vae.encoder.layers.0.weight"
     assert torch.allclose(held[f"codec.{name}"], shipped[name], atol=1e-2)
     codec = tiny_sodec.build().state_dict()
-    assert torch.allclose(held["codec.analysis.shortcut.weight"], codec["analysis.shortcut.weight"], atol=1e-2)
+    for name in ("analysis.shortcut.weight", "vae.decoder.layers.0.weight", "vae.scale"):
+        assert torch.allclose(held[f"codec.{name}"], codec[name], atol=1e-2), name
+    assert not torch.allclose(codec["vae.decoder.layers.0.weight"], shipped["vae.decoder.layers.0.weight"], atol=1e-2)
     with pytest.raises(InputError, match="began otherwise"):
         train_stage(stage, photos, tmp_path, CPU, 0, lambda step, row: None, start=exported)
