@@ -30,7 +30,8 @@ class PhasedUpsampling(nn.Module):
         height, width = 2 * x.shape[2], 2 * x.shape[3]
         if output_size is not None and tuple(output_size) != (height, width):
             raise ValueError("sides of the latents are multiples of what the networks divide them by")
-        result = x.new_empty(len(x), len(self.bias), height, width).contiguous(memory_format=torch.channels_last)
+        shape = len(x), len(self.bias), height, width
+        result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for number in range(4):
             row, column = divmod(number, 2)
             padded = F.pad(x, (1 - column, column, 1 - row, row))
