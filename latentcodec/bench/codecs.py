@@ -116,7 +116,7 @@ def _fidelity(name: str, options: list[str]) -> float:
 def _model_and_effort(name: str, options: list[str]) -> tuple[str | None, Settings]:
     """['taef2', '7'] -> autoencoder and settings; either may be missing. Raises InputError."""
     model, effort, *rest = (*options, "")
-    if any(rest) or (effort and not effort.isdecimal()) or not method_named(name.partition(":")[0]).fits:
+    if any(rest) or (effort and not effort.isdecimal()) or not method_named(method_of(name)).fits:
         raise InputError(f"cannot read the codec {name!r}; write overfit:taef2:7, with an effort from 1 to 10")
     return model or None, Settings(int(effort)) if effort else DEFAULT_SETTINGS
 
@@ -158,10 +158,15 @@ class Classical:
         return resize(self._codec.decode(data), size)
 
 
+def method_of(name: str) -> str:
+    """'overfit:taef2:7', 'sodec@own.safetensors' -> what `Learned` takes for the method."""
+    return name.partition(":")[0].partition("@")[0]
+
+
 def codec_named(name: str, device: str = "auto") -> Codec:
     """'stablecodec', 'avif', 'avif/4', ... Raises InputError for an unknown one, or one whose program is missing."""
     methods = [method.name for method in METHODS]
-    if name.partition(":")[0].partition("@")[0] in methods:
+    if method_of(name) in methods:
         return Learned(name, device)
     base, _, factor = name.partition("/")
     if base not in classical.ENCODERS or factor not in ("", *map(str, SCALES)):

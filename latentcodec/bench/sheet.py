@@ -42,7 +42,7 @@ def draw(paths: Sequence[Path], target: Target, names: Sequence[str], device: st
     "avif" is the best that AVIF does at any size within the bytes of the codec before it; a codec alone gets it for
     company.
     """
-    codecs = [codec_named(name, device) for name in (names if len(names) > 1 else (*names, AVIF))]
+    codecs = [codec_named(name, device) for name in (names if len(names) > 1 or AVIF in names else (*names, AVIF))]
     rows = []
     for path in paths:
         pixels = read_picture(path).pixels

@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 
 from latentcodec.bench import classical
-from latentcodec.bench.codecs import Learned
+from latentcodec.bench.codecs import Learned, method_of
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Pixels, read_picture, write_picture
 from latentcodec.pipelines.registry import METHODS, method_named
@@ -88,16 +88,19 @@ class Program:
 
 
 def contestants(name: str, pixels: Pixels, budget: int, device: str, folder: Path) -> Iterator[Contestant]:
-    """One codec, warm and cold. `folder` holds source.png, is for the files of programs, and must outlive them.
+    """One codec, warm and, where its name has no options, cold. `folder` holds source.png, and must outlive them.
 
     Raises InputError for a name that is no codec, and BudgetError for a budget that is out of its reach.
     """
-    if name in [method.name for method in METHODS]:
+    method = method_of(name)
+    if method in [known.name for known in METHODS]:
         codec = Learned(name, device)
         quality = _quality_for(codec, pixels, budget)
         yield _learned(f"{name} -q {budget}B, warm", codec, pixels, ByteBudget(budget))
         yield _learned(f"{name} -q {quality:g}, warm", codec, pixels, Quality(quality))
-        if method_named(name).preview:
+        if name != method:
+            return
+        if method_named(method).preview:
             yield _learned(
                 f"{name} -q {quality:g} --preview, warm", Learned(f"{name}:preview", device), pixels, Quality(quality)
             )
