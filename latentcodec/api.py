@@ -61,6 +61,7 @@ def encode_picture(
     chosen = method_named(method)
     if scale != MINI:
         model = _checkpoint(chosen, scale, model, target, width * height)
+    chosen.check(settings)
     codec = pipeline(chosen, model_named(chosen, vae, model), device)
     if isinstance(target, Quality):
         encoded = codec.encode(picture.pixels, target, settings)

@@ -56,8 +56,8 @@ class Codec(Protocol):
 class Learned:
     """A method of lcodec, with what its name says after colons.
 
-    "stablecodec"; "overfit" or "overfit:taef2:7", with an autoencoder and an effort; "sodec", "sodec:0.5" or
-    "sodec:preview", with the fidelity of the decoder. "sodec@own.safetensors", with weights of one's own.
+    "stablecodec" or "stablecodec:7", with an effort; "overfit:taef2:7", with an autoencoder as well; "sodec",
+    "sodec:0.5" or "sodec:preview", with the fidelity of the decoder. "sodec@own.safetensors", with other weights.
     """
 
     version = __version__
@@ -114,10 +114,14 @@ def _fidelity(name: str, options: list[str]) -> float:
 
 
 def _model_and_effort(name: str, options: list[str]) -> tuple[str | None, Settings]:
-    """['taef2', '7'] -> autoencoder and settings; either may be missing. Raises InputError."""
-    model, effort, *rest = (*options, "")
-    if any(rest) or (effort and not effort.isdecimal()) or not method_named(method_of(name)).fits:
-        raise InputError(f"cannot read the codec {name!r}; write overfit:taef2:7, with an effort from 1 to 10")
+    """['taef2', '7'] -> autoencoder and settings, either of which may be missing; ['7'] -> settings, of a method that
+    has no choice of autoencoders. Raises InputError.
+    """
+    model, effort, *rest = (*options, "") if method_named(method_of(name)).fits else ("", *options)
+    if any(rest) or (effort and not effort.isdecimal()):
+        raise InputError(
+            f"cannot read the codec {name!r}; write stablecodec:7 or overfit:taef2:7, with an effort from 1 to 10"
+        )
     return model or None, Settings(int(effort)) if effort else DEFAULT_SETTINGS
 
 

@@ -43,10 +43,11 @@ class Figures:
 @click.option("--scale", type=click.Choice(["mini", "sd-turbo"]), default="mini", show_default=True,
               help="sd-turbo: the imported StableCodec checkpoint nearest to the budget.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
-              help="How long method overfit fits: 1 (seconds) to 10 (minutes).  (default: 5)")  # fmt: skip
-@click.option("--tune", type=click.Choice(["mse", "perceptual"]), default=None,
-              help="What the fit minimises: error of latents (default), or LPIPS of the picture as well.")  # fmt: skip
-@click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the fit early and keeps the best so far.")
+              help="How hard to try: a better picture of the same bytes, later.  (default: 1; overfit: 5)")  # fmt: skip
+@click.option("--tune", type=click.Choice(["perceptual", "psnr", "ssim", "mse"]), default=None,
+              help="What effort is for: perceptual (default), psnr or ssim; of overfit: mse of latents (default) or "
+              "perceptual.")  # fmt: skip
+@click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the effort early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--max-memory", default=None, metavar="SIZE",
               help="What stablecodec at full scale may take: 8GB.  (default: half of what there is)")  # fmt: skip
@@ -97,8 +98,8 @@ def encode_command(
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
     chosen = method or DEFAULT_METHOD
-    if not method_named(chosen).fits and (vae, effort, tune, keep_partial) != (None, None, None, False):
-        raise InputError(f"method {chosen} makes no fit: --vae, --effort, --tune, --keep-partial are for overfit")
+    if vae is not None and not method_named(chosen).fits:
+        raise InputError(f"method {chosen} uses no autoencoder but its own: --vae is for overfit")
     jobs = plan(inputs, output, ".lcx")
 
     def work(job: Job) -> str:

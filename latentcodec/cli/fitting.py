@@ -1,4 +1,4 @@
-"""What a user sees of a long fit, and how Ctrl-C ends it: a bar with bytes and error so far."""
+"""What a user sees of an encoder with effort, and how Ctrl-C ends it: a bar with bytes and error so far."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: boo
     from rich.console import Console
     from rich.progress import Progress
 
-    from latentcodec.pipelines.base import DEFAULT_EFFORT, MSE, Settings
+    from latentcodec.pipelines.base import Settings
 
     console = Console(stderr=True)
     hidden = quiet or not sys.stderr.isatty()
@@ -32,13 +32,13 @@ def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: boo
     former = signal.signal(signal.SIGINT, stop) if keep_partial else None
     try:
         with Progress(console=console, disable=hidden, transient=True) as bar:
-            row = bar.add_task("fit", total=None, visible=False)
+            row = bar.add_task("effort", total=None, visible=False)
 
             def report(step: int, steps: int, bits: float, error: float) -> None:
-                text = f"fit: {bits / 8:.0f} bytes, latent MSE {error:.4f}"
+                text = f"effort: {bits / 8:.0f} bytes, error {error:.4f}"
                 bar.update(row, total=steps, completed=step, description=text, visible=True)
 
-            yield Settings(effort or DEFAULT_EFFORT, tune or MSE, report, lambda: stopped)
+            yield Settings(effort, tune, report, lambda: stopped)
     finally:
         if former is not None:
             signal.signal(signal.SIGINT, former)

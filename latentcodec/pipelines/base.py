@@ -28,8 +28,7 @@ class PayloadBudget:
 
 
 Report = Callable[[int, int, float, float], None]  # steps done, steps to do, estimated bits, error that is minimised
-MSE, PERCEPTUAL = "mse", "perceptual"
-DEFAULT_EFFORT = 5
+MSE, PERCEPTUAL, PSNR, SSIM = "mse", "perceptual", "psnr", "ssim"
 LARGEST_EFFORT = 10
 
 
@@ -37,20 +36,18 @@ LARGEST_EFFORT = 10
 class Settings:
     """How hard an encoder tries, 1..LARGEST_EFFORT; what for; whom it tells about progress; who may stop it early.
 
-    `max_memory_bytes`: as in `Limits`, for encoding.
+    None: as the method does by default. `max_memory_bytes`: as in `Limits`, for encoding.
     """
 
-    effort: int = DEFAULT_EFFORT
-    tune: str = MSE
+    effort: int | None = None
+    tune: str | None = None
     report: Report = lambda step, steps, bits, error: None
     stopped: Callable[[], bool] = lambda: False
     max_memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if not 1 <= self.effort <= LARGEST_EFFORT:
+        if self.effort is not None and not 1 <= self.effort <= LARGEST_EFFORT:
             raise InputError(f"effort {self.effort} is not in 1..{LARGEST_EFFORT}")
-        if self.tune not in (MSE, PERCEPTUAL):
-            raise InputError(f"cannot tune for {self.tune!r}; there is {MSE}, {PERCEPTUAL}")
 
 
 DEFAULT_SETTINGS = Settings()

@@ -6,6 +6,8 @@ decode: payload -> symbols -> check digest -> synthesise, tile by tile -> crop
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -16,16 +18,19 @@ from torch.nn import functional as F
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, WeightsError
 from latentcodec.image import Pixels
-from latentcodec.models.blocks.integers import CodedLatents, Floats, IntegerEntropyModel, Quantiser
+from latentcodec.models.blocks.integers import CodedLatents, IntegerEntropyModel, Quantiser
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.blocks.shipping import float_tensors
-from latentcodec.models.blocks.tiles import tiles
+from latentcodec.models.blocks.tiles import Tile, tiles
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
+from latentcodec.pipelines.base import DEFAULT_SETTINGS, PERCEPTUAL, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
+from latentcodec.pipelines.judged import JudgedPicture
+from latentcodec.pipelines.objective import OBJECTIVES
 from latentcodec.pipelines.precision import fast_autocast
+from latentcodec.pipelines.refinement import Refinement, Source
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
@@ -49,31 +54,61 @@ class NeuralPipeline(ABC, Generic[Networks]):
         self._networks: Networks = networks
         self._entropy = entropy
         networks.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        networks.eval()
+        networks.eval().requires_grad_(requires_grad=False)
 
     @abstractmethod
     def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:
         """Decoded latents, or a tile of them -> pixels, not clamped."""
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
-        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget."""
+        """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
+
+        More effort keeps the size of the payload that the least effort has.
+        """
+        original = self._to_tensor(pixels)
         with fast_autocast(self._device):
-            prepared = self._networks.prepare(self._to_tensor(pixels))
-        sources: dict[int, tuple[Floats, Floats]] = {}
+            prepared = self._networks.prepare(original)
+
+        def analysed(rate: int) -> Source:
+            return self.with_hyper_latents(self._analyse(prepared, rate), rate)
+
+        count = pixels.shape[0] * pixels.shape[1]
+        encoded = self._code_within(target, analysed, self._expected(count))
+        if (settings.effort or 1) > 1:
+            encoded = self._refined(original, prepared, target, encoded, settings)
+        self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
+        return encoded
+
+    def _code_within(
+        self, target: Quality | PayloadBudget, source: Callable[[int], Source], expected: Curve
+    ) -> Encoded:
+        """Code latents that are known for every rate."""
+        sources = cache(source)
 
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
-            if rate not in sources:
-                sources[rate] = self._analyse(prepared, rate)
-            encoded = self._code(rate, sources[rate], rate_distortion_rounding(self.least_thrift + thrift))
+            encoded = self._code(rate, sources(rate), rate_distortion_rounding(self.least_thrift + thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
-            encoded = evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
-        else:
-            encoded = fill_budget(evaluate, target, self._expected(pixels.shape[0] * pixels.shape[1]))
-        self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
-        return encoded
+            return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
+        return fill_budget(evaluate, target, expected)
+
+    def _refined(
+        self,
+        original: Tensor,
+        prepared: tuple[Tensor, Tensor],
+        target: Quality | PayloadBudget,
+        encoded: Encoded,
+        settings: Settings,
+    ) -> Encoded:
+        """The same picture with more effort and no more bytes."""
+        judged = JudgedPicture(self, original, OBJECTIVES[settings.tune or PERCEPTUAL])
+        y = self._analyse(prepared, encoded.rate)
+        refinement = Refinement(judged, y, encoded.rate, encoded.information_bits, self._slope)
+        refinement.run(settings)
+        size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
+        return self._code_within(PayloadBudget(size, clamp=True), refinement.source, refinement.expected)
 
     @torch.inference_mode()
     def decode(
@@ -83,24 +118,22 @@ class NeuralPipeline(ABC, Generic[Networks]):
         width, height = size
         coded = self._decode_symbols(encoded, height, width)
         z, y = torch.from_numpy(coded.z.astype(np.float32))[None], torch.from_numpy(coded.values())[None]
-        rate = self._rate(encoded.rate)
         picture = np.empty((height, width, 3), np.uint8)
         for tile in tiles(z.shape[2], z.shape[3]):
-            y_rows, y_columns = (_scaled(part, self.y_per_z) for part in tile.seen)
-            with (
-                fast_autocast(self._device),
-                tile_at(self._networks, (Z_STRIDE * tile.seen[0].start, Z_STRIDE * tile.seen[1].start)),
-            ):
-                tile_z, tile_y = (
-                    z[:, :, tile.seen[0], tile.seen[1]].to(self._device),
-                    y[:, :, y_rows, y_columns].to(self._device),
-                )
-                pixels = self._synthesise(tile_z, tile_y, rate, fidelity)
+            pixels = self.decode_tile(z, y, encoded.rate, tile, fidelity)
             inside_rows, inside_columns = (_scaled(part, Z_STRIDE) for part in tile.inside)
             rows, columns = (_scaled(part, Z_STRIDE) for part in tile.kept)
             region = picture[rows, columns]  # cut off at the picture's border, beyond which lies padding
             region[:] = to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
         return picture
+
+    def decode_tile(self, z: Tensor, y: Tensor, rate: int, tile: Tile, fidelity: float = 0.0) -> Tensor:
+        """z [1, Cz, h, w] and y^ of a whole picture -> pixels of the part that a tile sees, not clamped."""
+        rows, columns = (_scaled(part, self.y_per_z) for part in tile.seen)
+        tile_z, tile_y = z[:, :, tile.seen[0], tile.seen[1]], y[:, :, rows, columns]
+        origin = Z_STRIDE * tile.seen[0].start, Z_STRIDE * tile.seen[1].start
+        with fast_autocast(self._device), tile_at(self._networks, origin):
+            return self._synthesise(tile_z.to(self._device), tile_y.to(self._device), self._rate(rate), fidelity)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> CodedLatents:
         decoder = SymbolDecoder(encoded.payload, self._networks.config.packing)
@@ -109,22 +142,42 @@ class NeuralPipeline(ABC, Generic[Networks]):
             raise CorruptError("the decoded symbols do not match their digest in the file")
         return latents
 
-    def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> tuple[Floats, Floats]:
-        """-> (z, y) in the quantised domain, before rounding."""
+    def _analyse(self, prepared: tuple[Tensor, Tensor], rate: int) -> Tensor:
+        """-> y [1, M, h, w] in the quantised domain, before rounding."""
         with fast_autocast(self._device):
-            y = self._networks.analyse(*prepared, self._rate(rate)).float()
-            z = self._networks.entropy.hyper_analysis(y, self._rate(rate))
-        return z[0].float().cpu().numpy(), y[0].float().cpu().numpy()
+            return self._networks.analyse(*prepared, self._rate(rate)).float()
 
-    def _code(self, rate: int, source: tuple[Floats, Floats], quantise: Quantiser) -> Encoded:
+    def gain(self, rate: int) -> Tensor:
+        """[1, M, 1, 1], by which y is larger the higher the rate is."""
+        return self._networks.log_gain(self._rate(rate)).exp().detach()
+
+    def with_hyper_latents(self, y: Tensor, rate: int) -> Source:
+        """y [1, M, h, w] -> (z, y), neither rounded."""
+        with fast_autocast(self._device):
+            z = self._networks.entropy.hyper_analysis(y, self._rate(rate))
+        return z[0].float().cpu().numpy(), y[0].cpu().numpy()
+
+    def _code(self, rate: int, source: Source, quantise: Quantiser) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
         coder, counter = SymbolEncoder(self._networks.config.packing), BitCounter(self._networks.config.packing)
         latents = self._entropy.code(Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
 
+    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
+        """(z, y) -> what a decoder would know, and the bits that it costs."""
+        counter = BitCounter(self._networks.config.packing)
+        quantise = rate_distortion_rounding(self.least_thrift)
+        latents = self._entropy.code(counter, rate, source[0].shape[1:], source, quantise)
+        return latents, counter.bits
+
     def _expected(self, pixels: int) -> Curve:
+        return Curve(self._networks.config.rate_range[0] * pixels / 8, self._slope)
+
+    @property
+    def _slope(self) -> float:
+        """Of the logarithm of payloads, per step of the rate."""
         low, high = self._networks.config.rate_range
-        return Curve(low * pixels / 8, math.log(high / low) / RATE_STEPS)
+        return math.log(high / low) / RATE_STEPS
 
     def _rate(self, rate: int) -> Tensor:
         return torch.tensor([rate / RATE_STEPS], device=self._device)

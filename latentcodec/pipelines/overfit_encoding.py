@@ -30,6 +30,7 @@ BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
+DEFAULT_EFFORT = 5
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Encoding:
 
     @property
     def _effort(self) -> Effort:
-        return EFFORTS[self.settings.effort]
+        return EFFORTS[self.settings.effort or DEFAULT_EFFORT]
 
     def _begin(self, rate: int) -> Fit:
         function = FittedFunction(self.layout, self.reference)

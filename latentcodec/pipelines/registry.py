@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentcodec.errors import InputError, UnsupportedError, WeightsError
-from latentcodec.pipelines.base import Pipeline
+from latentcodec.pipelines.base import MSE, PERCEPTUAL, PSNR, SSIM, Pipeline, Settings
 from latentcodec.weights import hashing, store
 from latentcodec.weights.manifest import row
 
@@ -29,7 +29,7 @@ class Method:
     """A coding method as users name it, and its models: the first one writes new files, all of them are read.
 
     preview: whether its files hold a faithful picture beside the realistic one. fits: whether its encoder fits a
-    function to each picture, for an autoencoder of choice, with an effort.
+    function to each picture, for an autoencoder of choice. tunes: what its encoder can be tuned for, by default first.
     """
 
     name: str
@@ -37,6 +37,14 @@ class Method:
     models: tuple[Model, ...]
     preview: bool = False
     fits: bool = False
+    tunes: tuple[str, ...] = (PERCEPTUAL, PSNR, SSIM)
+
+    def check(self, settings: Settings) -> None:
+        """Raises InputError for what its encoder cannot be tuned for."""
+        if settings.tune not in (None, *self.tunes):
+            raise InputError(
+                f"method {self.name} cannot be tuned for {settings.tune}; there is {', '.join(self.tunes)}"
+            )
 
 
 FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder without a reference of its own are relative to
@@ -51,6 +59,7 @@ METHODS = (
             Model("sd-turbo", ("sd-turbo-vae", FOREIGN_REFERENCE)),
         ),
         fits=True,
+        tunes=(MSE, PERCEPTUAL),
     ),
     Method("sodec", 3, (Model("sodec-mini", ("sodec-mini",)),), preview=True),
 )

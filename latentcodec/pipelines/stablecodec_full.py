@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentcodec.coding.packing import Packing
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
-from latentcodec.errors import CorruptError, WeightsError
+from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
 from latentcodec.models.diffusion.upsampling import quicken
@@ -111,6 +111,8 @@ class FullStableCodecPipeline:
 
         Quality 50 is the rate that the checkpoint was trained for.
         """
+        if settings.effort is not None or settings.tune is not None:
+            raise InputError("stablecodec at full scale has one effort only, and nothing to tune for")
         height, width = pixels.shape[:2]
         latents = self._analyse(self._to_tensor(pixels), settings.max_memory_bytes)
         z = self._model.codec.h_a(latents)

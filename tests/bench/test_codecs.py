@@ -93,6 +93,9 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
         "overfit:mini:5:6",
         "overfit:nothing",
         "overfit::11",
+        "stablecodec:11",
+        "stablecodec:mini",
+        "stablecodec:2:3",
         "sodec:1.5",
         "sodec:",
         "sodec:preview:1",
@@ -105,6 +108,7 @@ def test_names_of_methods_that_make_no_sense(name: str) -> None:
 
 
 def test_a_method_with_model_and_effort() -> None:
+    assert codec_named("stablecodec:3").weights == codec_named("stablecodec").weights
     assert codec_named("overfit:mini:3").weights == codec_named("overfit").weights != codec_named("stablecodec").weights
 
 

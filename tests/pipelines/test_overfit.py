@@ -241,7 +241,7 @@ def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: P
     assert lcodec("decode", "foreign.lcx", "-o", "p.png") == 6
     assert not Path("p.png").exists()
     assert lcodec("decode", "foreign.lcx", "--vae", folder, "-o", "p.png") == 0
-    assert lcodec("encode", PHOTO, "--effort", "3", "-o", "q.lcx") == 4
+    assert lcodec("encode", PHOTO, *fast, "--tune", "ssim", "-o", "q.lcx") == 4
     assert lcodec("encode", PHOTO, "--vae", folder, "-o", "q.lcx") == 4
     assert lcodec("encode", PHOTO, *fast, "--vae", "nowhere", "-o", "q.lcx") == 4
     assert not Path("q.lcx").exists()

@@ -1,0 +1,79 @@
+"""One picture that a codec with frozen networks is to code better: decoded by tiles, with gradients."""
+
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcodec.models.blocks.integers import CodedLatents
+from latentcodec.models.blocks.tiles import Tile, at, tiles
+from latentcodec.pipelines.objective import Objective
+from latentcodec.pipelines.precision import fast_autocast
+from latentcodec.pipelines.refinement import Comparison, Source
+
+LARGEST_SIDE, MARGIN = 16, 2  # of what goes through the networks and back at once, in positions of z
+Z_STRIDE = 64
+
+
+class FrozenCodec(Protocol):
+    """What of a pipeline is needed here. Latents are float32 [1, C, h, w]."""
+
+    y_per_z: int
+
+    def gain(self, rate: int) -> Tensor:
+        """See `Refinable`."""
+
+    def with_hyper_latents(self, y: Tensor, rate: int) -> Source:
+        """See `Refinable`."""
+
+    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
+        """See `Refinable`."""
+
+    def decode_tile(self, z: Tensor, y: Tensor, rate: int, tile: Tile) -> Tensor:
+        """Latents of the whole picture -> pixels of what a tile sees, in 0..1, not clamped."""
+
+
+class JudgedPicture:
+    """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1, padded, that it is to code."""
+
+    def __init__(self, codec: FrozenCodec, original: Tensor, objective: Objective):
+        self._codec, self._original, self._objective = codec, original, objective
+        self.gain, self.with_hyper_latents, self.measure = codec.gain, codec.with_hyper_latents, codec.measure
+        height, width = (side // Z_STRIDE for side in original.shape[2:])
+        self._tiles = list(tiles(height, width, LARGEST_SIDE, MARGIN))
+
+    def compare(self, coded: CodedLatents, rate: int, number: int, with_gradient: bool) -> Comparison:
+        """Decode; every tile's error counts as much as what is kept of it is large."""
+        z = torch.from_numpy(coded.z.astype(np.float32))[None]
+        y = torch.from_numpy(coded.values())[None].requires_grad_(with_gradient)
+        picture = torch.empty_like(self._original)
+        gradient = torch.zeros_like(y) if with_gradient else None
+        total = 0.0
+        for tile in self._tiles:
+            with torch.set_grad_enabled(with_gradient):
+                pixels = self._codec.decode_tile(z, y, rate, tile).float()
+                error = self._share(tile) * self._error(pixels, tile, number)
+            if gradient is not None:
+                kept = at(tile.kept, self._codec.y_per_z)
+                gradient[kept] = torch.autograd.grad(error, y)[0][kept]
+            total += error.item()
+            picture[at(tile.kept, Z_STRIDE)] = pixels.detach()[at(tile.inside, Z_STRIDE)]
+        return Comparison(picture, total, gradient)
+
+    def error(self, picture: Tensor, number: int) -> float:
+        """Of a decoded picture, as another round sees it."""
+        shares = (
+            self._share(tile) * self._error(picture[at(tile.seen, Z_STRIDE)], tile, number) for tile in self._tiles
+        )
+        return math.fsum(share.item() for share in shares)
+
+    def _error(self, pixels: Tensor, tile: Tile, number: int) -> Tensor:
+        with fast_autocast(pixels.device):
+            return self._objective(pixels, self._original[at(tile.seen, Z_STRIDE)], number)
+
+    def _share(self, tile: Tile) -> float:
+        rows, columns = (part.stop - part.start for part in tile.kept)
+        share: float = rows * columns * Z_STRIDE**2 / self._original[0, 0].numel()
+        return share

@@ -1,0 +1,127 @@
+"""Encoding effort: the latents of one picture, moved by what the frozen decoder makes of them.
+
+    y --code, exactly as in the file--> y^ --decode--> picture --error against the original--> gradient for y^
+    ^------------------------------- a step against it, as if rounding were not there <-------------------'
+
+An analysis transform knows neither how its latents will be rounded nor what the decoder makes of their neighbours; this
+does. Means and tables are those of each round's own symbols, but no gradient goes through the context, along which it
+would diverge. All steps are of the same length at first. Latents that are all but zero drift together until they flip
+together, so a step that makes the picture worse is taken back, and steps are half as long from there on. Whatever a
+step costs in bits is made up for by the rate parameter, so that every round has a payload of about the same size.
+
+Straight-through gradients: Bengio et al. 2013. Why encoders gain from it: Campos et al. 2019, Yang et al. 2020.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from latentcodec.models.blocks.integers import CodedLatents, Floats
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.search import HIGHEST_RATE, Curve
+
+STEP = 0.03  # root mean square of the first step, in rounding intervals
+SHORTEST = 1 / 16  # of that; with steps this short nothing more is gained
+ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
+LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
+MOVES = 3  # of the rate per round
+ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 8, 7: 12, 8: 20, 9: 32, 10: 50}  # by effort
+Source = tuple[Floats, Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A decoded picture, its error, and the gradient of that for y^, [1, M, h, w], if it was asked for."""
+
+    picture: Tensor
+    error: float
+    gradient: Tensor | None
+
+
+class Refinable(Protocol):
+    """What a codec with frozen networks offers, for one picture. y: float32 [1, M, h, w]."""
+
+    def gain(self, rate: int) -> Tensor:
+        """[1, M, 1, 1], by which y is larger the higher the rate is."""
+
+    def with_hyper_latents(self, y: Tensor, rate: int) -> Source:
+        """-> (z, y), not rounded."""
+
+    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
+        """-> what a decoder would know, and the bits that it costs."""
+
+    def compare(self, coded: CodedLatents, rate: int, number: int, with_gradient: bool) -> Comparison:
+        """Decode and compare with the original, of which every round, by `number`, sees a little more or less."""
+
+    def error(self, picture: Tensor, number: int) -> float:
+        """What `compare` would have found in another round."""
+
+
+@dataclass(frozen=True)
+class _Round:
+    """y before rounding, at gain 1; what became of it."""
+
+    y: Tensor
+    rate: int
+    bits: float
+    comparison: Comparison
+
+
+class Refinement:
+    """y [1, M, h, w] as analysed for a rate, and what is better; `slope` is that of log(bits) per step of the rate."""
+
+    def __init__(self, codec: Refinable, y: Tensor, rate: int, bits: float, slope: float):
+        self._codec, self._slope = codec, slope
+        self._y, self._rate, self._bits = y / codec.gain(rate), rate, bits
+
+    def run(self, settings: Settings) -> None:
+        """As many rounds as the effort stands for, or until it is stopped, or until nothing more is gained."""
+        rounds, length = ROUNDS[settings.effort or 1], STEP
+        best = self._round(self._y, self._rate, 0, with_gradient=rounds > 0)
+        for number in range(1, rounds + 1):
+            if settings.stopped() or length < SHORTEST * STEP:
+                break
+            step = length * _normalised(best.comparison.gradient) / self._codec.gain(best.rate)
+            tried = self._round(best.y - step, best.rate, number, with_gradient=number < rounds)
+            if self._score(tried, number) < self._score(best, number):
+                best = tried
+            else:
+                length /= 2
+            settings.report(number, rounds, best.bits, best.comparison.error)
+        self._y, self._rate, self._bits = best.y, best.rate, best.bits
+
+    def _round(self, y: Tensor, rate: int, number: int, with_gradient: bool) -> _Round:
+        """Code, at the rate that keeps the size, and decode."""
+        coded, bits = self._measure(y, rate)
+        for _ in range(MOVES):
+            move = math.floor(math.log(self._bits / max(bits, 1.0)) / self._slope + LEAN)
+            moved = min(max(rate + move, 0), HIGHEST_RATE)
+            if moved == rate:
+                break
+            rate = moved
+            coded, bits = self._measure(y, rate)
+        return _Round(y, rate, bits, self._codec.compare(coded, rate, number, with_gradient))
+
+    def _measure(self, y: Tensor, rate: int) -> tuple[CodedLatents, float]:
+        return self._codec.measure(self._codec.with_hyper_latents(y * self._codec.gain(rate), rate), rate)
+
+    def _score(self, known: _Round, number: int) -> float:
+        """Its error as round `number` sees it, if it had as many bits as others."""
+        return self._codec.error(known.comparison.picture, number) * math.exp(ERROR_PER_RATE * math.log(known.bits))
+
+    def source(self, rate: int) -> Source:
+        """-> (z, y) for any rate, best near the one that it was made for."""
+        return self._codec.with_hyper_latents(self._y * self._codec.gain(rate), rate)
+
+    @property
+    def expected(self) -> Curve:
+        """Sizes of payloads around the rate that was found."""
+        return Curve(self._bits / 8 * math.exp(-self._slope * self._rate), self._slope)
+
+
+def _normalised(gradient: Tensor | None) -> Tensor:
+    """With a root mean square of 1."""
+    assert gradient is not None
+    return gradient / gradient.square().mean().sqrt().clamp_min(1e-12)

@@ -1,0 +1,219 @@
+"""Encoding effort: rounds that only ever help, gradients that are right, files of the same size that look better."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from latentcodec import api
+from latentcodec.errors import InputError
+from latentcodec.image import Pixels, read_rgb
+from latentcodec.metrics.perceptual import AlexNet, load_lpips
+from latentcodec.models.blocks.integers import CodedLatents
+from latentcodec.models.blocks.shipping import float_tensors
+from latentcodec.pipelines import judged
+from latentcodec.pipelines.base import PayloadBudget, Settings
+from latentcodec.pipelines.judged import JudgedPicture
+from latentcodec.pipelines.objective import OBJECTIVES, perceptual_error, squared_error
+from latentcodec.pipelines.refinement import ROUNDS, Comparison, Refinement, Source
+from latentcodec.weights import store
+from tests import tiny
+
+PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+CHANNELS, SIDE = 6, 4
+
+
+@dataclass
+class Linear:
+    """A codec whose decoder mixes channels: nearest integers, each on its own, are not the best ones.
+
+    `bits` of a symbol grow with its size; `harmful`: gradients that point the wrong way.
+    """
+
+    harmful: bool = False
+    original: Tensor = field(init=False)
+    mixture: Tensor = field(init=False)
+    seen: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        numbers = torch.Generator().manual_seed(0)
+        self.mixture = torch.randn(CHANNELS, CHANNELS, generator=numbers)
+        self.y = 2 * torch.randn(1, CHANNELS, SIDE, SIDE, generator=numbers)
+        self.original = self._decode(self.y)
+
+    def _decode(self, y: Tensor) -> Tensor:
+        return torch.einsum("ij,bjhw->bihw", self.mixture, y)
+
+    def gain(self, rate: int) -> Tensor:
+        return torch.full((1, CHANNELS, 1, 1), math.exp(0.01 * (rate - 128)))
+
+    def with_hyper_latents(self, y: Tensor, rate: int) -> Source:
+        return np.zeros((1, 1, 1), np.float32), y[0].numpy()
+
+    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
+        symbols = np.rint(source[1]).astype(np.int64)
+        return CodedLatents(np.zeros((1, 1, 1), np.int32), 16 * symbols), float(np.log2(1 + 3 * np.abs(symbols)).sum())
+
+    def compare(self, coded: CodedLatents, rate: int, number: int, with_gradient: bool) -> Comparison:
+        self.seen.append(number)
+        y = torch.from_numpy(coded.values())[None].requires_grad_()
+        picture = self._decode(y / self.gain(rate))
+        error = (picture - self.original).square().mean()
+        (gradient,) = torch.autograd.grad(error, y)
+        return Comparison(picture.detach(), error.item(), -gradient if self.harmful else gradient)
+
+    def error(self, picture: Tensor, number: int) -> float:
+        return (picture - self.original).square().mean().item()
+
+
+def start(codec: Linear) -> tuple[Refinement, float, float]:
+    """A refinement, and bits and error before it."""
+    source = codec.with_hyper_latents(codec.y, 128)
+    coded, bits = codec.measure(source, 128)
+    return Refinement(codec, codec.y, 128, bits, slope=0.01), bits, codec.compare(coded, 128, 0, False).error
+
+
+def result(codec: Linear, refinement: Refinement) -> tuple[float, float]:
+    """Bits and error at the rate that was found."""
+    rate = refinement.expected.rate_for(round(refinement.expected.at_zero * math.exp(0.01 * 128)))
+    coded, bits = codec.measure(refinement.source(rate), rate)
+    return bits, codec.compare(coded, rate, 0, False).error
+
+
+def test_rounds_lower_the_error_and_keep_the_size() -> None:
+    codec = Linear()
+    refinement, bits, error = start(codec)
+    told: list[tuple[int, int]] = []
+    refinement.run(Settings(effort=8, report=lambda step, steps, b, e: told.append((step, steps))))
+    after, less = result(codec, refinement)
+    assert less < 0.95 * error
+    assert 0.95 * bits < after < 1.05 * bits
+    assert told[0] == (1, ROUNDS[8])
+    assert [step for step, _ in told] == list(range(1, len(told) + 1))
+
+
+def test_gradients_that_mislead_do_no_harm_and_end_the_search() -> None:
+    codec = Linear(harmful=True)
+    refinement, bits, error = start(codec)
+    codec.seen.clear()
+    refinement.run(Settings(effort=10))
+    assert result(codec, refinement) <= (1.02 * bits, error)
+    assert len(codec.seen) < ROUNDS[10]
+
+
+def test_effort_is_a_number_of_rounds_and_may_be_stopped() -> None:
+    for effort, rounds in ROUNDS.items():
+        codec = Linear()
+        refinement, *_ = start(codec)
+        codec.seen.clear()
+        refinement.run(Settings(effort=effort, stopped=lambda seen=codec.seen: len(seen) > 2))
+        assert codec.seen == list(range(min(rounds, 2) + 1))
+
+
+def _judged(side: int) -> tuple[JudgedPicture, Pixels]:
+    pixels = np.array(read_rgb(PHOTO)[:side, :side])
+    pipeline = tiny.load()
+    original = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    return JudgedPicture(pipeline, original, squared_error), pixels
+
+
+def _coded(side: int) -> CodedLatents:
+    numbers = np.random.default_rng(1)
+    shapes = (4, side // 64, side // 64), (16, side // 32, side // 32)
+    z, y = (numbers.integers(-3, 4, shape) for shape in shapes)
+    return CodedLatents(z.astype(np.int32), 16 * y.astype(np.int64))
+
+
+def test_the_gradient_is_that_of_the_error() -> None:
+    codec, _ = _judged(64)
+    coded = _coded(64)
+    found = codec.compare(coded, 200, 0, with_gradient=True)
+    assert found.gradient is not None
+    assert found.error == pytest.approx(codec.error(found.picture, 0), rel=1e-3)
+    length = 0.5
+    step = length * found.gradient[0] / found.gradient.norm()
+    errors = [
+        codec.compare(CodedLatents(coded.z, coded.y + sign * (16 * step).numpy()), 200, 0, with_gradient=False).error  # type: ignore[arg-type]
+        for sign in (-1, 1)
+    ]
+    assert (errors[1] - errors[0]) / (2 * length) == pytest.approx(found.gradient.norm().item(), rel=0.1)
+
+
+def test_a_large_picture_is_judged_by_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, coded = _judged(384)[0].compare(_coded(384), 200, 0, with_gradient=True), _coded(384)
+    monkeypatch.setattr(judged, "LARGEST_SIDE", 5)
+    tiled = _judged(384)[0].compare(coded, 200, 0, with_gradient=True)
+    assert tiled.error == pytest.approx(whole.error, rel=0.02)
+    assert (tiled.picture - whole.picture).abs().mean() < 0.01
+    assert whole.gradient is not None
+    assert tiled.gradient is not None
+    assert torch.cosine_similarity(tiled.gradient.flatten(), whole.gradient.flatten(), dim=0) > 0.9
+
+
+def test_the_shipped_perceptual_network_is_lpips() -> None:
+    """Within 1 % of what the published weights say."""
+    photo = torch.from_numpy(read_rgb(PHOTO)[:128, :160].copy()).permute(2, 0, 1)[None].float() / 255
+    blurred = torch.nn.functional.avg_pool2d(photo, 9, 1, 4, count_include_pad=False)
+    ours = load_lpips(float_tensors(store.load("lpips-alex-int8").tensors), AlexNet())
+    found = ours(blurred, photo).item()
+    assert found == pytest.approx(0.3114, rel=0.01)
+    expected = found + 5 * (blurred - photo).square().mean().item()
+    assert perceptual_error(blurred, photo, 0).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["stablecodec", "sodec"])
+def test_effort_makes_a_better_picture_of_no_more_bytes(method: str) -> None:
+    pixels = np.array(read_rgb(PHOTO)[100:292, 200:456])
+    photo = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    budget, errors, sizes = 600, {}, {}
+    for tune in ("perceptual", "psnr"):
+        for effort in (1, 4):
+            settings = Settings(effort=effort, tune=tune)
+            data = api.encode(pixels, f"{budget}B", method=method, device="cpu", settings=settings)
+            decoded = (
+                torch.from_numpy(api.decode(data, device="cpu").pixels.copy()).permute(2, 0, 1)[None].float() / 255
+            )
+            errors[tune, effort] = OBJECTIVES[tune](decoded, photo, 0).item()
+            sizes[tune, effort] = len(data)
+        assert errors[tune, 4] < 0.97 * errors[tune, 1]
+    assert all(0.97 * budget <= size <= budget for size in sizes.values())
+
+
+def test_effort_is_reproducible_and_a_quality_keeps_its_size() -> None:
+    pixels = np.array(read_rgb(PHOTO)[100:228, 200:328])
+    plain = api.encode(pixels, "60", device="cpu")
+    better = [api.encode(pixels, "60", device="cpu", settings=Settings(effort=3)) for _ in range(2)]
+    assert better[0] == better[1] != plain
+    assert len(better[0]) <= len(plain)
+
+
+def test_what_cannot_be_tuned_for() -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(InputError, match="method stablecodec cannot be tuned for mse; there is perceptual, psnr, ssim"):
+        api.encode(pixels, "50", settings=Settings(tune="mse"))
+    with pytest.raises(InputError, match="method overfit cannot be tuned for psnr; there is mse, perceptual"):
+        api.encode(pixels, "50", method="overfit", settings=Settings(tune="psnr"))
+    with pytest.raises(InputError, match=r"effort 11 is not in 1..10"):
+        Settings(effort=11)
+
+
+def test_similarity_of_small_pictures() -> None:
+    """Five scales of SSIM need 161 pixels; smaller ones have one."""
+    numbers = torch.Generator().manual_seed(0)
+    for side in (64, 192):
+        picture = torch.rand(1, 3, side, side, generator=numbers)
+        assert OBJECTIVES["ssim"](picture, picture, 0).item() == pytest.approx(0, abs=1e-5)
+        assert OBJECTIVES["ssim"](picture, 1 - picture, 0).item() > 0.5
+
+
+def test_a_payload_of_a_budget_stays_within() -> None:
+    pixels = np.array(read_rgb(PHOTO)[:64, :64])
+    pipeline = tiny.load()
+    for effort in (1, 5):
+        encoded = pipeline.encode(pixels, PayloadBudget(60), Settings(effort=effort))
+        assert len(encoded.payload) <= 60
