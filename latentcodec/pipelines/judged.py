@@ -1,6 +1,7 @@
 """One picture that a codec with frozen networks is to code better: decoded by tiles, with gradients."""
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -38,10 +39,11 @@ class FrozenCodec(Protocol):
 class JudgedPicture:
     """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1, padded, that it is to code."""
 
-    def __init__(self, codec: FrozenCodec, original: Tensor, objective: Objective):
+    def __init__(self, codec: FrozenCodec, original: Tensor, objective: Callable[[Tensor], Objective]):
         self._codec, self._original, self._objective = codec, original, objective
         self.gain, self.with_hyper_latents, self.measure = codec.gain, codec.with_hyper_latents, codec.measure
         height, width = (side // Z_STRIDE for side in original.shape[2:])
+        self._at_hand: dict[int, Objective] = {}
         self._tiles = list(tiles(height, width, LARGEST_SIDE, MARGIN))
 
     def compare(self, coded: CodedLatents, rate: int, number: int, with_gradient: bool) -> Comparison:
@@ -51,10 +53,10 @@ class JudgedPicture:
         picture = torch.empty_like(self._original)
         gradient = torch.zeros_like(y) if with_gradient else None
         total = 0.0
-        for tile in self._tiles:
+        for index, tile in enumerate(self._tiles):
             with torch.set_grad_enabled(with_gradient):
                 pixels = self._codec.decode_tile(z, y, rate, tile).float()
-                error = self._share(tile) * self._error(pixels, tile, number)
+                error = self._share(tile) * self._error(pixels, index, number)
             if gradient is not None:
                 kept = at(tile.kept, self._codec.y_per_z)
                 gradient[kept] = torch.autograd.grad(error, y)[0][kept]
@@ -65,13 +67,21 @@ class JudgedPicture:
     def error(self, picture: Tensor, number: int) -> float:
         """Of a decoded picture, as another round sees it."""
         shares = (
-            self._share(tile) * self._error(picture[at(tile.seen, Z_STRIDE)], tile, number) for tile in self._tiles
+            self._share(tile) * self._error(picture[at(tile.seen, Z_STRIDE)], index, number)
+            for index, tile in enumerate(self._tiles)
         )
         return math.fsum(share.item() for share in shares)
 
-    def _error(self, pixels: Tensor, tile: Tile, number: int) -> Tensor:
+    def _error(self, pixels: Tensor, index: int, number: int) -> Tensor:
+        """Of what a tile sees."""
         with fast_autocast(pixels.device):
-            return self._objective(pixels, self._original[at(tile.seen, Z_STRIDE)], number)
+            return self._of_tile(index)(pixels, number)
+
+    def _of_tile(self, index: int) -> Objective:
+        """Kept until another tile's turn, with what it has found out about the original."""
+        if index not in self._at_hand:
+            self._at_hand = {index: self._objective(self._original[at(self._tiles[index].seen, Z_STRIDE)])}
+        return self._at_hand[index]
 
     def _share(self, tile: Tile) -> float:
         rows, columns = (part.stop - part.start for part in tile.kept)

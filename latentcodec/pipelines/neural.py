@@ -30,7 +30,7 @@ from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.judged import JudgedPicture
 from latentcodec.pipelines.objective import OBJECTIVES
 from latentcodec.pipelines.precision import fast_autocast
-from latentcodec.pipelines.refinement import Refinement, Source
+from latentcodec.pipelines.refinement import Refinement, Source, refines
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
@@ -73,10 +73,14 @@ class NeuralPipeline(ABC, Generic[Networks]):
         def analysed(rate: int) -> Source:
             return self.with_hyper_latents(self._analyse(prepared, rate), rate)
 
-        count = pixels.shape[0] * pixels.shape[1]
-        encoded = self._code_within(target, analysed, self._expected(count))
-        if (settings.effort or 1) > 1:
-            encoded = self._refined(original, prepared, target, encoded, settings)
+        expected = self._expected(pixels.shape[0] * pixels.shape[1])
+        if not refines(settings) or isinstance(target, Quality):
+            encoded = self._code_within(target, analysed, expected)
+        if refines(settings):
+            # in as many bytes as a quality takes without effort
+            budget = PayloadBudget(len(encoded.payload), clamp=True) if isinstance(target, Quality) else target
+            rate = min(max(expected.rate_for(budget.size_bytes), 0), HIGHEST_RATE)
+            encoded = self._refined(original, self._analyse(prepared, rate), rate, budget, settings)
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
 
@@ -94,21 +98,12 @@ class NeuralPipeline(ABC, Generic[Networks]):
             return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         return fill_budget(evaluate, target, expected)
 
-    def _refined(
-        self,
-        original: Tensor,
-        prepared: tuple[Tensor, Tensor],
-        target: Quality | PayloadBudget,
-        encoded: Encoded,
-        settings: Settings,
-    ) -> Encoded:
-        """The same picture with more effort and no more bytes."""
+    def _refined(self, original: Tensor, y: Tensor, rate: int, budget: PayloadBudget, settings: Settings) -> Encoded:
+        """`y` of the original, analysed for about the rate that the budget asks for, with more effort."""
         judged = JudgedPicture(self, original, OBJECTIVES[settings.tune or PERCEPTUAL])
-        y = self._analyse(prepared, encoded.rate)
-        refinement = Refinement(judged, y, encoded.rate, encoded.information_bits, self._slope)
+        refinement = Refinement(judged, y, rate, max(8.0 * budget.size_bytes, 1.0), self._slope)
         refinement.run(settings)
-        size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
-        return self._code_within(PayloadBudget(size, clamp=True), refinement.source, refinement.expected)
+        return self._code_within(budget, refinement.source, refinement.expected)
 
     @torch.inference_mode()
     def decode(

@@ -1,4 +1,8 @@
-"""What an encoder with effort minimises: the error of a decoded picture against the original, for `--tune`."""
+"""What an encoder with effort minimises: the error of a decoded picture against the original, for `--tune`.
+
+An objective is made for one original [1, 3, H, W] in 0..1, and called with a decoded picture like it, not clamped, and
+the number of the round.
+"""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,7 +18,7 @@ from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.pipelines.base import PERCEPTUAL, PSNR, SSIM
 from latentcodec.weights import store
 
-Objective = Callable[[Tensor, Tensor, int], Tensor]  # two pictures [1, 3, h, w] in 0..1, number of the round -> error
+Objective = Callable[[Tensor, int], Tensor]
 
 MSE_WEIGHT = 5.0
 ALEX_STRIDE = 4
@@ -22,34 +26,64 @@ SMALLEST_SIDE = 40  # of what AlexNet can see
 SMALLEST_SCALES = 161  # of what five scales of SSIM can see
 
 
-def perceptual_error(output: Tensor, original: Tensor, number: int) -> Tensor:
+class PerceptualError:
     """LPIPS (AlexNet), and enough of the mean squared error for colours and edges to stay in place."""
-    error = MSE_WEIGHT * F.mse_loss(output, original)
-    # Another phase every time: AlexNet's first layer would leave a pattern of period four.
-    top, left = number % ALEX_STRIDE, number * 3 // ALEX_STRIDE % ALEX_STRIDE
-    seen, true = output[:, :, top:, left:], original[:, :, top:, left:]
-    if min(seen.shape[2:]) < SMALLEST_SIDE:
-        return error
-    distance: Tensor = _lpips(output.device)(seen.clamp(0, 1), true).mean()
-    return error + distance
+
+    def __init__(self, original: Tensor):
+        self._original = original
+        self._features: dict[int, list[Tensor]] = {}
+
+    def __call__(self, output: Tensor, number: int) -> Tensor:
+        error = MSE_WEIGHT * F.mse_loss(output, self._original)
+        phase = number % ALEX_STRIDE
+        seen = _from_phase(output, phase).clamp(0, 1)
+        if min(seen.shape[2:]) < SMALLEST_SIDE:
+            return error
+        network = _lpips(output.device)
+        return error + network.distance(network.features(seen), self._features_at(phase)).mean()
+
+    @torch.no_grad()
+    def _features_at(self, phase: int) -> list[Tensor]:
+        if phase not in self._features:
+            self._features[phase] = _lpips(self._original.device).features(_from_phase(self._original, phase))
+        return self._features[phase]
 
 
-def squared_error(output: Tensor, original: Tensor, number: int) -> Tensor:
+class SquaredError:
     """Mean squared error."""
-    return F.mse_loss(output, original)
+
+    def __init__(self, original: Tensor):
+        self._original = original
+
+    def __call__(self, output: Tensor, number: int) -> Tensor:
+        return F.mse_loss(output, self._original)
 
 
-def structural_error(output: Tensor, original: Tensor, number: int) -> Tensor:
-    """1 - MS-SSIM, or 1 - SSIM where the picture is too small for five scales."""
-    require(METRICS["ms_ssim"])
-    from pytorch_msssim import ms_ssim, ssim
+class StructuralError:
+    """1 - MS-SSIM, or 1 - SSIM where a picture is too small for five scales. Raises InputError without the package."""
 
-    measure = ms_ssim if min(output.shape[2:]) >= SMALLEST_SCALES else ssim
-    similarity: Tensor = measure(output.clamp(0, 1), original, data_range=1.0)
-    return 1 - similarity
+    def __init__(self, original: Tensor):
+        require(METRICS["ms_ssim"])
+        self._original = original
+
+    def __call__(self, output: Tensor, number: int) -> Tensor:
+        from pytorch_msssim import ms_ssim, ssim
+
+        measure = ms_ssim if min(output.shape[2:]) >= SMALLEST_SCALES else ssim
+        similarity: Tensor = measure(output.clamp(0, 1), self._original, data_range=1.0)
+        return 1 - similarity
 
 
-OBJECTIVES: dict[str, Objective] = {PERCEPTUAL: perceptual_error, PSNR: squared_error, SSIM: structural_error}
+OBJECTIVES: dict[str, Callable[[Tensor], Objective]] = {
+    PERCEPTUAL: PerceptualError,
+    PSNR: SquaredError,
+    SSIM: StructuralError,
+}
+
+
+def _from_phase(picture: Tensor, phase: int) -> Tensor:
+    """Without the first rows and columns: AlexNet's first layer would leave a pattern of period four in place."""
+    return picture[:, :, phase:, phase * 3 % ALEX_STRIDE :]
 
 
 @cache

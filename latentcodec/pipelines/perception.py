@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentcodec.pipelines.objective import perceptual_error
+from latentcodec.pipelines.objective import PerceptualError
 from latentcodec.pipelines.precision import fast_autocast
 
 
@@ -18,7 +18,7 @@ class Perception:
 
     def __init__(self, decode: Callable[[Tensor], Tensor], pixels: Tensor):
         self._decode = decode
-        self._pixels = pixels
+        self._pixels, self._error = pixels, PerceptualError(pixels)
 
     def direction(self, latents: Tensor, number: int) -> Tensor:
         """Where to move latents [1, C, h, w]: against the gradient, with a root mean square of one."""
@@ -27,6 +27,6 @@ class Perception:
             with fast_autocast(self._pixels.device):
                 decoded = self._decode(moved)
             height, width = self._pixels.shape[2:]
-            loss = perceptual_error(decoded.float()[:, :, :height, :width], self._pixels, number)
+            loss = self._error(decoded.float()[:, :, :height, :width], number)
             (gradient,) = torch.autograd.grad(loss, moved)
         return -(gradient / gradient.square().mean().sqrt().clamp_min(1e-12)).to(latents.device)

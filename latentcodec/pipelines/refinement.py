@@ -13,7 +13,7 @@ Straight-through gradients: Bengio et al. 2013. Why encoders gain from it: Campo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -22,11 +22,11 @@ from latentcodec.models.blocks.integers import CodedLatents, Floats
 from latentcodec.pipelines.base import Settings
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve
 
-STEP = 0.03  # root mean square of the first step, in rounding intervals
+STEP = 0.02  # root mean square of the first step, in rounding intervals
 SHORTEST = 1 / 16  # of that; with steps this short nothing more is gained
 ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
 LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
-MOVES = 3  # of the rate per round
+FIRST_MOVES, MOVES = 3, 1  # of the rate, in a round
 ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 8, 7: 12, 8: 20, 9: 32, 10: 50}  # by effort
 Source = tuple[Floats, Floats]
 
@@ -85,7 +85,7 @@ class Refinement:
                 break
             step = length * _normalised(best.comparison.gradient) / self._codec.gain(best.rate)
             tried = self._round(best.y - step, best.rate, number, with_gradient=number < rounds)
-            if self._score(tried, number) < self._score(best, number):
+            if self._score(tried) < self._score(self._seen_in(number, best)):
                 best = tried
             else:
                 length /= 2
@@ -95,7 +95,7 @@ class Refinement:
     def _round(self, y: Tensor, rate: int, number: int, with_gradient: bool) -> _Round:
         """Code, at the rate that keeps the size, and decode."""
         coded, bits = self._measure(y, rate)
-        for _ in range(MOVES):
+        for _ in range(MOVES if number else FIRST_MOVES):
             move = math.floor(math.log(self._bits / max(bits, 1.0)) / self._slope + LEAN)
             moved = min(max(rate + move, 0), HIGHEST_RATE)
             if moved == rate:
@@ -107,9 +107,14 @@ class Refinement:
     def _measure(self, y: Tensor, rate: int) -> tuple[CodedLatents, float]:
         return self._codec.measure(self._codec.with_hyper_latents(y * self._codec.gain(rate), rate), rate)
 
-    def _score(self, known: _Round, number: int) -> float:
-        """Its error as round `number` sees it, if it had as many bits as others."""
-        return self._codec.error(known.comparison.picture, number) * math.exp(ERROR_PER_RATE * math.log(known.bits))
+    def _seen_in(self, number: int, known: _Round) -> _Round:
+        """A round, with the error that another one would have seen."""
+        picture = known.comparison.picture
+        return replace(known, comparison=replace(known.comparison, error=self._codec.error(picture, number)))
+
+    def _score(self, known: _Round) -> float:
+        """Its error, if it had as many bits as others."""
+        return known.comparison.error * math.exp(ERROR_PER_RATE * math.log(known.bits))
 
     def source(self, rate: int) -> Source:
         """-> (z, y) for any rate, best near the one that it was made for."""
@@ -119,6 +124,11 @@ class Refinement:
     def expected(self) -> Curve:
         """Sizes of payloads around the rate that was found."""
         return Curve(self._bits / 8 * math.exp(-self._slope * self._rate), self._slope)
+
+
+def refines(settings: Settings) -> bool:
+    """Whether there is anything to do."""
+    return ROUNDS[settings.effort or 1] > 0
 
 
 def _normalised(gradient: Tensor | None) -> Tensor:

@@ -94,7 +94,6 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
         "overfit:nothing",
         "overfit::11",
         "stablecodec:11",
-        "stablecodec:mini",
         "stablecodec:2:3",
         "sodec:1.5",
         "sodec:",

@@ -18,7 +18,7 @@ from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.pipelines import judged
 from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.judged import JudgedPicture
-from latentcodec.pipelines.objective import OBJECTIVES, perceptual_error, squared_error
+from latentcodec.pipelines.objective import OBJECTIVES, PerceptualError, SquaredError
 from latentcodec.pipelines.refinement import ROUNDS, Comparison, Refinement, Source
 from latentcodec.weights import store
 from tests import tiny
@@ -118,7 +118,7 @@ def _judged(side: int) -> tuple[JudgedPicture, Pixels]:
     pixels = np.array(read_rgb(PHOTO)[:side, :side])
     pipeline = tiny.load()
     original = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    return JudgedPicture(pipeline, original, squared_error), pixels
+    return JudgedPicture(pipeline, original, SquaredError), pixels
 
 
 def _coded(side: int) -> CodedLatents:
@@ -162,7 +162,7 @@ def test_the_shipped_perceptual_network_is_lpips() -> None:
     found = ours(blurred, photo).item()
     assert found == pytest.approx(0.3114, rel=0.01)
     expected = found + 5 * (blurred - photo).square().mean().item()
-    assert perceptual_error(blurred, photo, 0).item() == pytest.approx(expected, rel=1e-4)
+    assert PerceptualError(photo)(blurred, 0).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_effort_makes_a_better_picture_of_no_more_bytes(method: str) -> None:
             decoded = (
                 torch.from_numpy(api.decode(data, device="cpu").pixels.copy()).permute(2, 0, 1)[None].float() / 255
             )
-            errors[tune, effort] = OBJECTIVES[tune](decoded, photo, 0).item()
+            errors[tune, effort] = OBJECTIVES[tune](photo)(decoded, 0).item()
             sizes[tune, effort] = len(data)
         assert errors[tune, 4] < 0.97 * errors[tune, 1]
     assert all(0.97 * budget <= size <= budget for size in sizes.values())
@@ -207,8 +207,8 @@ def test_similarity_of_small_pictures() -> None:
     numbers = torch.Generator().manual_seed(0)
     for side in (64, 192):
         picture = torch.rand(1, 3, side, side, generator=numbers)
-        assert OBJECTIVES["ssim"](picture, picture, 0).item() == pytest.approx(0, abs=1e-5)
-        assert OBJECTIVES["ssim"](picture, 1 - picture, 0).item() > 0.5
+        assert OBJECTIVES["ssim"](picture)(picture, 0).item() == pytest.approx(0, abs=1e-5)
+        assert OBJECTIVES["ssim"](picture)(1 - picture, 0).item() > 0.5
 
 
 def test_a_payload_of_a_budget_stays_within() -> None:
