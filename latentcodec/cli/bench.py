@@ -29,6 +29,8 @@ if TYPE_CHECKING:
               help="Folder for the decoded pictures, for lcodec report; beside the TSV file.")  # fmt: skip
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
               help="Draw a contact sheet at the first rate, of one codec beside AVIF, or of several.")  # fmt: skip
+@click.option("--crops", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Of the sheet: a TSV with name, image, x, y, width, height of parts to show, at full size.")  # fmt: skip
 @click.option("--speed", type=click.IntRange(1), metavar="ROUNDS",
               help="Time the codecs side by side on the first picture at the first rate, and no more.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -41,6 +43,7 @@ def bench_command(
     output: Path | None,
     keep: Path | None,
     sheet: Path | None,
+    crops: Path | None,
     speed: int | None,
     quiet: bool,
 ) -> None:
@@ -57,8 +60,10 @@ def bench_command(
     targets, names = split_names(rates), split_names(codecs)
     for target in targets:
         parse_target(target)
+    if crops is not None and sheet is None:
+        raise InputError("--crops is for --sheet")
     if sheet is not None:
-        _draw(paths, targets[0], names, device, sheet)
+        _draw(paths, targets[0], names, device, sheet, crops)
     elif speed is not None:
         _speed(paths[0], names, targets[0], device, speed)
     else:
@@ -109,14 +114,14 @@ def _measure(
     click.echo("\n".join(summary(wanted)))
 
 
-def _draw(paths: list[Path], target: str, names: tuple[str, ...], device: str, sheet: Path) -> None:
-    from latentcodec.bench.sheet import draw
+def _draw(paths: list[Path], target: str, names: tuple[str, ...], device: str, sheet: Path, crops: Path | None) -> None:
+    from latentcodec.bench.sheet import draw, read_crops
     from latentcodec.image import FORMATS
     from latentcodec.rate import parse_target
 
     if sheet.suffix.lower() not in FORMATS:
         raise InputError(f"cannot draw a sheet as {sheet.name}; there is {' '.join(FORMATS)}")
-    draw(paths, parse_target(target), names, device, sheet)
+    draw(paths, parse_target(target), names, device, sheet, None if crops is None else read_crops(crops))
 
 
 def _scorer(names: tuple[str, ...], device: str) -> "Scorer":

@@ -9,7 +9,7 @@ import pytest
 from latentcodec.bench.codecs import Coded
 from latentcodec.bench.results import Row
 from latentcodec.bench.run import OUT_OF_REACH, Bench, list_pictures
-from latentcodec.bench.sheet import avif_within, draw
+from latentcodec.bench.sheet import avif_within, draw, read_crops
 from latentcodec.bench.summary import summary
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Pixels, read_rgb, write_picture
@@ -147,6 +147,25 @@ def test_contact_sheet_has_three_columns(tmp_path: Path) -> None:
     draw([PHOTO], Quality(30), ["stablecodec"], "cpu", tmp_path / "sheet.png")
     assert read_rgb(tmp_path / "sheet.png").shape == (200 + 18 + 4, 3 * (300 + 4), 3)
     assert list_pictures(tmp_path) == [tmp_path / "sheet.png"]
+
+
+def test_sheet_of_crops_at_full_size(tmp_path: Path) -> None:
+    listed = tmp_path / "crops.tsv"
+    head = "name\timage\tx\ty\twidth\theight\n"
+    listed.write_text(head + "cup\tcoffee.png\t10\t20\t64\t48\nspoon\tcoffee.png\t90\t80\t32\t48\n")
+    crops = read_crops(listed)
+    draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "sheet.png", crops)
+    sheet = read_rgb(tmp_path / "sheet.png")
+    assert sheet.shape == (2 * (48 + 18 + 4), 3 * (64 + 4), 3)
+    assert np.array_equal(sheet[2:50, 2:66], read_rgb(PHOTO)[20:68, 10:74])
+    for wrong in ("", head, head + "cup\tcoffee.png\t1\t2\t3\n", head + "cup\tcoffee.png\t-1\t0\t9\t9\n"):
+        listed.write_text(wrong)
+        with pytest.raises(InputError, match="crop"):
+            read_crops(listed)
+    with pytest.raises(InputError, match="crop 'cup' lies outside"):
+        draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "s.png", [dataclasses.replace(crops[0], x=590)])
+    with pytest.raises(InputError, match="none of the crops"):
+        draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "s.png", [dataclasses.replace(crops[0], image="other.png")])
 
 
 def test_contact_sheet_of_several_codecs(tmp_path: Path) -> None:
