@@ -164,8 +164,9 @@ def test_sheet_of_crops_at_full_size(tmp_path: Path) -> None:
             read_crops(listed)
     with pytest.raises(InputError, match="crop 'cup' lies outside"):
         draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "s.png", [dataclasses.replace(crops[0], x=590)])
+    other = dataclasses.replace(crops[0], image="other.png")
     with pytest.raises(InputError, match="none of the crops"):
-        draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "s.png", [dataclasses.replace(crops[0], image="other.png")])
+        draw([PHOTO], ByteBudget(9000), ["webp"], "cpu", tmp_path / "s.png", [other])
 
 
 def test_contact_sheet_of_several_codecs(tmp_path: Path) -> None:
