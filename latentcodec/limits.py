@@ -9,8 +9,8 @@ MAX_SIDE = 1 << 14  # of a picture, in pixels: what the header's fields hold
 class Limits:
     """Refuse files beyond these before any tensor is allocated.
 
-    `max_memory_bytes`: for decoding, of the device; None: half of what there is, or more if need be. stablecodec at
-    full scale decodes in tiles to stay below; other methods take no notice.
+    `max_memory_bytes`: for decoding, of the device; None: most of what is free. stablecodec at full scale decodes
+    in tiles to stay below; other methods take no notice.
     """
 
     max_pixels: int = 100_000_000

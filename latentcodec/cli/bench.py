@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path),
               help="Draw a contact sheet at the first rate, of one codec beside AVIF, or of several.")  # fmt: skip
 @click.option("--crops", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="TSV with name, image, x, y, width, height of parts to show on the sheet, at full size.")  # fmt: skip
+              help="TSV with name, image, x, y, width, height of parts to show on the sheet at full size.")  # fmt: skip
 @click.option("--speed", type=click.IntRange(1), metavar="ROUNDS",
               help="Time the codecs side by side on the first picture at the first rate, and no more.")  # fmt: skip
 @click.option("--quiet", is_flag=True, help="No progress bar.")

@@ -26,7 +26,7 @@ from latentcodec.errors import InputError
     "--max-pixels", type=click.IntRange(1), default=100_000_000, show_default=True, help="Refuse larger pictures."
 )
 @click.option("--max-memory", default=None, metavar="SIZE",
-              help="What stablecodec at full scale may take: 8GB.  (default: half of what there is)")  # fmt: skip
+              help="What stablecodec at full scale may take: 8GB.  (default: most of what is free)")  # fmt: skip
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not overwrite existing files.")
 @click.option("-v", "--verbose", is_flag=True, help="Tell more about each file.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")

@@ -50,7 +50,7 @@ class Figures:
 @click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the effort early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--max-memory", default=None, metavar="SIZE",
-              help="What stablecodec at full scale may take: 8GB.  (default: half of what there is)")  # fmt: skip
+              help="What stablecodec at full scale may take: 8GB.  (default: most of what is free)")  # fmt: skip
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")
 @click.option("--keep-icc", is_flag=True, help="Store the colour profile instead of converting to sRGB.")
 @click.option("--keep-metadata", is_flag=True, help="Store EXIF and XMP; they count towards the budget.")

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, pla
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
-from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel, default_limit
+from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel
 from latentcodec.pipelines.neural import to_pixels
 from latentcodec.pipelines.precision import compile_if_asked, fast_autocast, fast_dtype
 from latentcodec.pipelines.registry import FULL_SCALE, described
@@ -104,6 +105,7 @@ class FullStableCodecPipeline:
         self._model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         compile_if_asked(self._model.unet, device)
         self._memory = _memory_model(self._model, tensors)
+        self._one_at_a_time = Lock()  # norms are replaced while a picture goes through in tiles
 
     @torch.inference_mode()
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
@@ -114,7 +116,9 @@ class FullStableCodecPipeline:
         if settings.effort is not None or settings.tune is not None:
             raise InputError("stablecodec at full scale has one effort only, and nothing to tune for")
         height, width = pixels.shape[:2]
-        latents = self._analyse(self._to_tensor(pixels), settings.max_memory_bytes)
+        kept = self._kept_bytes(height, width, settings.max_memory_bytes)
+        with self._one_at_a_time:
+            latents = self._analyse(self._to_tensor(pixels), kept)
         z = self._model.codec.h_a(latents)
         source = z[0].cpu().numpy(), latents[0].cpu().numpy()
 
@@ -142,15 +146,14 @@ class FullStableCodecPipeline:
         width, height = size
         kept = self._kept_bytes(height, width, max_memory_bytes)
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
-        with fast_autocast(self._device):
+        with self._one_at_a_time, fast_autocast(self._device):
             if kept is None:
                 return to_pixels(self._model.synthesise(y), height, width)
             pixels = synthesise_large(self._model, y, kept)
         return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 
-    def _analyse(self, pixels: Tensor, max_memory_bytes: int | None) -> Tensor:
+    def _analyse(self, pixels: Tensor, kept: int | None) -> Tensor:
         """uint8 [1, 3, H, W] -> y, float32."""
-        kept = self._kept_bytes(pixels.shape[2], pixels.shape[3], max_memory_bytes)
         with fast_autocast(self._device):
             if kept is not None:
                 return analyse_large(self._model, pixels, kept)
@@ -161,7 +164,7 @@ class FullStableCodecPipeline:
         """For the VAE, of a picture in tiles; None: it is taken whole. Raises LimitError, before any work."""
         pixels = _padded(height) * _padded(width)
         if max_memory_bytes is None:
-            max_memory_bytes = max(default_limit(self._device), self._memory.least_bytes(pixels))
+            max_memory_bytes = self._memory.default_limit(self._device)
         return self._memory.kept_bytes(pixels, max_memory_bytes)
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> GuardedLatents:
@@ -223,4 +226,5 @@ def _memory_model(model: FullStableCodec, tensors: Mapping[str, Tensor]) -> Memo
     if model.prompt.device.type == "cpu":  # as what predicts y is, in float64
         coding = tuple(f"codec.{part}." for part in CODING)
         held += PROGRAM_BYTES + sum(8 * value.numel() for name, value in tensors.items() if name.startswith(coding))
-    return MemoryModel(held, model.vae.itemsize, model.config.stable_diffusion.vae_widths[1])
+    widths = model.config.stable_diffusion.vae_widths
+    return MemoryModel(held, model.vae.itemsize, widest=widths[1], attending=widths[-1])

@@ -22,6 +22,7 @@ from latentcodec.models.diffusion.upsampling import quicken
 from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.model import FullStableCodec
+from latentcodec.pipelines import memory
 from latentcodec.pipelines.memory import MemoryModel
 from latentcodec.units import parse_bytes
 
@@ -80,7 +81,7 @@ def test_in_tiles_as_whole(kept: float, chain: Chain, model: FullStableCodec, mo
     assert reference.std() > 0.05
     assert (result - reference).abs().mean() < 1e-4 * reference.std()
     lengths = [len(stage) for stage in layerwise._stages(layers, kept)]
-    assert {EVERYTHING: set(lengths) == {1}, SOME: 1 < len(lengths) < len(layers), NOTHING: len(lengths) == 1}[kept]
+    assert {EVERYTHING: set(lengths) == {1}, SOME: 3 < len(lengths) < len(layers), NOTHING: len(lengths) == 3}[kept]
 
 
 def test_attention_sees_all_where_a_tile_holds_it(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +90,32 @@ def test_attention_sees_all_where_a_tile_holds_it(chain: Chain, monkeypatch: pyt
     reference = whole()
     result = run_in_tiles(layers, x, 1 << 40)
     assert (result - reference).abs().mean() < 1e-4 * reference.std()
+
+
+def test_attention_in_tiles_where_the_picture_is_too_large(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sees a part of the picture, then: near the whole, but no longer the same."""
+    layers, x, whole = chain
+    (attention,) = [layer for layer in layers if layer.attends]
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 24 * 24 * 16)
+    monkeypatch.setattr(layerwise, "ATTENTION_POSITIONS", 32 * 64 - 1)
+    assert len(layerwise._Stage((attention,))._tiles(32, 64)) > 4
+    reference = whole()
+    result = run_in_tiles(layers, x, 1 << 40)
+    assert 0 < (result - reference).abs().mean() < 0.6 * reference.std()
+
+
+def test_tiles_that_are_looked_at_are_a_fair_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than can be looked at: statistics come from everywhere, not from some columns."""
+    norms = [nn.GroupNorm(1, 4) for _ in range(8)]
+    stage = layerwise._Stage((Layer(nn.Sequential(*norms), tuple(norms), (4, 4), (1, 1), 0),))
+    monkeypatch.setattr(layerwise, "TILE_VALUES", 4 * 8 * 8)
+    x = torch.ones(1, 4, 128, 128)
+    x[..., 64:] = -1
+    with torch.no_grad():
+        result = stage.run(x + torch.randn(1, 4, 128, 128) / 10)
+    assert len(stage._tiles(128, 128)) == 256
+    assert result.mean().abs() < 0.2
+    assert result.std() == pytest.approx(1, abs=0.05)
 
 
 def test_layers_that_were_quickened(model: FullStableCodec, photo: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +268,7 @@ def test_a_picture_in_tiles_is_the_picture(model: FullStableCodec, monkeypatch: 
     assert (large.synthesise_large(model, y, 1 << 24) - whole).abs().mean() < 0.5
 
 
-MODEL = MemoryModel(held_bytes=3_300_000_000, itemsize=2, widest=256)
+MODEL = MemoryModel(held_bytes=3_300_000_000, itemsize=2, widest=256, attending=512)
 
 
 def test_memory_grows_with_the_picture_and_tiles_take_less() -> None:
@@ -261,9 +288,25 @@ def test_what_is_kept_grows_with_the_limit() -> None:
     assert kept[:-1] == sorted(size for size in kept[:-1] if size is not None)
     for limit, size in zip((5, 8, 12), kept, strict=False):
         assert size is not None
-        assert MODEL.least_bytes(pixels) + size <= limit * 10**9
-    with pytest.raises(LimitError, match=r"8294400 pixels take 4\.\d GB of memory at least, more than the 2\.0 GB"):
+        assert MODEL.held_bytes + 16 * pixels + layerwise.tile_bytes(2) + size <= limit * 10**9
+    with pytest.raises(
+        LimitError, match=r"8294400 pixels, padded, take 4\.\d GB of memory at least, more than the 2\.0 GB"
+    ):
         MODEL.kept_bytes(pixels, 2 * 10**9)
+
+
+def test_without_a_limit_it_is_what_is_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    free = memory._free_of_machine()
+    assert 1 << 20 < free < 1 << 50
+    assert MODEL.default_limit(cpu) <= MODEL.held_bytes + free
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    assert memory._free_of_container() > 1 << 60
+    (tmp_path / "memory.current").write_text("3000\n")
+    for text, left in (("max", 1 << 60), ("1003000", 1_000_000), ("2000", 0)):
+        (tmp_path / "memory.max").write_text(f"{text}\n")
+        assert memory._free_of_container() >= left
+    assert MODEL.default_limit(cpu) == MODEL.held_bytes
 
 
 @pytest.mark.parametrize(("text", "size"), [("8GB", 8 * 10**9), ("512MiB", 1 << 29), (" .5 GiB ", 1 << 29)])

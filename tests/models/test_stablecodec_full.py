@@ -359,7 +359,7 @@ def test_a_picture_too_large_for_memory_is_coded_in_tiles(imported: Path, monkey
     run("decode", imported / "a.lcx", "-o", imported / "a.png", "--max-memory", f"{enough}B")
     assert np.array_equal(read_rgb(imported / "a.png"), tiled)
     for settings in (Settings(max_memory_bytes=10**8), Settings(max_memory_bytes=0)):
-        with pytest.raises(LimitError, match=r"196608 pixels take 0\.6 GB of memory at least, more than the 0\.\d GB"):
+        with pytest.raises(LimitError, match=r"196608 pixels, padded, take 0\.6 GB of memory at least, more than the 0\.\d GB"):
             api.decode(data, limits=Limits(max_memory_bytes=settings.max_memory_bytes))
         with pytest.raises(LimitError, match="of memory at least"):
             api.encode(picture, "50", model="stablecodec_ft8", settings=settings)

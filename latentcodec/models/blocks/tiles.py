@@ -1,7 +1,7 @@
 """A grid of latents in overlapping tiles, so that decoding a large picture takes little more memory than a small one.
 
-A tile is decoded with a margin of latents around it that is thrown away afterwards. The networks see a little further
-than the margin, but what lies there hardly matters: docs/results.md has the difference.
+A tile is decoded with a margin of latents around it that is thrown away afterwards. The networks at mini scale see a
+little further than the usual margin, but what lies there hardly matters: docs/results.md has the difference.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ class Tile:
 
 def tiles(height: int, width: int, largest: int | None = None, margin: int | None = None) -> Iterator[Tile]:
     """Tiles whose `kept` parts cover a grid of latents once; a small grid is one tile without margins."""
-    largest, margin = largest or LARGEST_SIDE, margin or MARGIN
+    largest, margin = largest or LARGEST_SIDE, MARGIN if margin is None else margin
     for seen_rows, kept_rows in _cut(height, largest, margin):
         for seen_columns, kept_columns in _cut(width, largest, margin):
             yield Tile((seen_rows, seen_columns), (kept_rows, kept_columns))
@@ -54,6 +54,7 @@ def joined(parts: Iterable[tuple[Tile, Tensor]], size: tuple[int, int], times: i
             shape = 1, part.shape[1], *size
             result = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
         result[at(tile.kept, times)] = part[at(tile.inside, times)]
+        del part  # while the next one is made
     assert result is not None
     return result
 

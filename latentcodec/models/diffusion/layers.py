@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -64,7 +65,7 @@ def _middle(block: Any, stride: int) -> Iterator[Layer]:
     for attention, resnet in zip(block.attentions, others, strict=True):
         norm: nn.GroupNorm = attention.group_norm
         channels = norm.num_channels, norm.num_channels
-        yield Layer(attention, (norm,), channels, (stride, stride), 0, attends=True)
+        yield Layer(partial(_attend, attention), (norm,), channels, (stride, stride), 0, attends=True)
         yield _residual(resnet, stride)
 
 
@@ -76,3 +77,9 @@ def _residual(resnet: Any, stride: int) -> Layer:
 def _resampling(module: nn.Module, before: Layer, stride: int) -> Layer:
     """Channels stay as they are."""
     return Layer(module, (), (before.channels[1], before.channels[1]), (before.strides[1], stride), 1)
+
+
+def _attend(attention: nn.Module, x: Tensor) -> Tensor:
+    """The module joins rows, which it cannot in a tile that is a view of the whole."""
+    result: Tensor = attention(x.contiguous(memory_format=torch.channels_last))
+    return result

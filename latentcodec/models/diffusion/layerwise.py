@@ -8,17 +8,19 @@ in a row amplify what they are off by. Here they are those of all tiles:
         for every norm in it, in order:   all tiles up to that norm, whose sums are gathered
         all tiles through the stage       its output is kept, its input forgotten
 
-Stages are as short as memory allows. At best they are one layer long, which takes half as much time again as the
-picture at once would; through one of many layers every tile has to go many times, and only some tiles are looked at.
+Stages are as short as memory allows. At best they are one layer long, which takes up to twice the time of the picture
+at once; through one of many layers every tile has to go many times, and of many tiles a random part stands for all.
 
-Attention sees its tile. With 512 channels that is the whole picture up to 8 megapixels (TILE_VALUES): time grows with
-the square of it, and tiles of this size leave a position more than a thousand pixels around it.
+Attention is a stage of its own, and sees the whole picture up to ATTENTION_POSITIONS: 4K. Its time grows with the
+square of what it sees, so in larger pictures it sees tiles that overlap, of some 2900 pixels, with 700 or more around
+what is kept.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from math import isqrt
+from random import Random
 
 import torch
 from torch import Tensor, nn
@@ -29,14 +31,25 @@ from latentcodec.models.diffusion.layers import Layer
 
 TILE_VALUES = 1 << 26  # of a tile in its widest layer
 COPIES = 4  # of these that are in memory at once
+ATTENTION_POSITIONS = 150_000
+ATTENTION_COPIES = 7  # of what goes into attention: with normalised values, queries, keys, values and two results
+ATTENTION_STRIDE = 8
 ATTENTION_MARGIN = 4  # what part of a tile's side
 CHUNKS = 8  # of channels, so that the float32 copy of what is summed stays small
-MANY_NORMS, MANY_TILES = 4, 64  # in a stage of more norms, of more tiles, not all tiles are looked at
+MANY_NORMS, MANY_TILES = 4, 64  # in a stage of more norms, of more tiles, a part of the tiles is looked at
 
 
 def tile_bytes(itemsize: int) -> int:
     """What the tile at work takes."""
     return COPIES * TILE_VALUES * itemsize
+
+
+def attention_bytes(pixels: int, channels: int, itemsize: int) -> int:
+    """What attention takes, with all that is kept meanwhile."""
+    positions = pixels // ATTENTION_STRIDE**2
+    if positions <= ATTENTION_POSITIONS:
+        return ATTENTION_COPIES * channels * positions * itemsize
+    return 2 * channels * positions * itemsize + tile_bytes(itemsize)
 
 
 def run_in_tiles(layers: Sequence[Layer], x: Tensor, kept: int) -> Tensor:
@@ -51,12 +64,13 @@ def run_in_tiles(layers: Sequence[Layer], x: Tensor, kept: int) -> Tensor:
 
 
 def _stages(layers: Sequence[Layer], kept: float) -> Iterator[tuple[Layer, ...]]:
-    """The chain, cut wherever this many values per pixel can be kept."""
+    """The chain, cut wherever this many values per pixel can be kept, and around attention."""
     stage: list[Layer] = []
-    for layer in layers:
+    for layer, following in zip(layers, [*layers[1:], None], strict=True):
         stage.append(layer)
         first = stage[0].channels[0] / stage[0].strides[0] ** 2
-        if layer is layers[-1] or first + layer.channels[1] / layer.strides[1] ** 2 <= kept:
+        fits = first + layer.channels[1] / layer.strides[1] ** 2 <= kept
+        if fits or following is None or layer.attends or following.attends:
             yield tuple(stage)
             stage = []
 
@@ -74,10 +88,11 @@ class _Stage:
         height, width = (side // self._before for side in x.shape[2:])
         cut = self._tiles(height, width)
         norms = _Norms([norm for layer in self._layers for norm in layer.norms])
-        skipped = max(1, min(len(norms.all) // MANY_NORMS, len(cut) // MANY_TILES))
+        part = max(1, min(len(norms.all) // MANY_NORMS, len(cut) // MANY_TILES))
+        looked_at = Random(0).sample(cut, -(-len(cut) // part))
         with norms.replaced():
             for norm in norms.all:
-                for tile in cut[::skipped]:
+                for tile in looked_at:
                     with norms.gathering(tile):
                         self._forward(x[at(tile.seen, self._before)])
                 norms.settle(norm)
@@ -97,10 +112,10 @@ class _Stage:
             for layer in self._layers
             for channels, stride in zip(layer.channels, layer.strides, strict=True)
         )
-        if height * width * widest <= TILE_VALUES:
+        attends = any(layer.attends for layer in self._layers)
+        if height * width * widest <= TILE_VALUES or (attends and height * width <= ATTENTION_POSITIONS):
             return list(tiles(height, width, max(height, width)))
         side = max(isqrt(TILE_VALUES // widest), 3 * margin)
-        attends = any(layer.attends for layer in self._layers)
         return list(tiles(height, width, side, max(margin, side // ATTENTION_MARGIN) if attends else margin))
 
 
@@ -122,7 +137,7 @@ class _Norms:
             yield
         finally:
             for norm in self.all:
-                del norm.forward
+                norm.__dict__.pop("forward", None)
 
     @contextmanager
     def gathering(self, tile: Tile) -> Iterator[None]:

@@ -5,8 +5,8 @@ y^ --g_s, aux, by tiles with all that they see--> F --UNet, by windows that are 
 layer--> pixels
 
 The VAE normalises as if it saw the whole picture (diffusion/layerwise.py). The denoiser takes far less memory and sees
-pictures whole up to WHOLE, from where on its attention would take longer than windows that overlap; of larger ones it
-sees a window, and normalises within, as the published program has it.
+pictures whole up to LARGEST_WHOLE; beyond, attention would take longer than windows that overlap, within which it
+normalises, as the published program has it.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,12 @@ from latentcodec.models.diffusion.layerwise import tile_bytes
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 
 LATENTS, FEATURES, PIXELS = 8, 4, 64  # per position of y, along a side
-WHOLE = 1024  # positions of y: 2048x2048 pixels
+LARGEST_WHOLE = 1024  # positions of y: 2048x2048 pixels
 WINDOW, OVERLAP = 12, 4  # of the denoiser, in positions of y: 96 and 32 latents
-COPIES = 40  # of a latent with the channels of the denoiser's first level, that are in memory at once
+DENOISER_COPIES = 40  # of a latent with the channels of the denoiser's first level, that are in memory at once
 SPREAD = 0.1  # standard deviation of a window's weights, in windows
 CODEC_REACH = 14  # positions of y that g_a, g_s and aux see to each side
+ANALYSED = 20  # of which g_a gives as many at once
 ELIC_SIDE, ELIC_REACH = 16, 3
 
 
@@ -45,7 +46,7 @@ def analyse_large(model: FullStableCodec, pixels: Tensor, kept_bytes: int) -> Te
     with torch.autocast(pixels.device.type, enabled=False):
         parts = (
             (tile, model.analyse(latents[at(tile.seen, LATENTS)], auxiliary[at(tile.seen, FEATURES)].float()))
-            for tile in tiles(height, width, WINDOW + 2 * CODEC_REACH, CODEC_REACH)
+            for tile in tiles(height, width, ANALYSED + 2 * CODEC_REACH, CODEC_REACH)
         )
         return joined(parts, (height, width), 1)
 
@@ -54,8 +55,8 @@ def synthesise_large(model: FullStableCodec, y: Tensor, kept_bytes: int) -> Tens
     """y^ [1, M, h, w] -> pixels uint8 [1, 3, 64h, 64w]."""
     height, width = y.shape[2:]
     itemsize = model.vae.itemsize
-    values = COPIES * model.config.stable_diffusion.unet_widths[0] * LATENTS**2 * height * width
-    whole = height * width <= WHOLE and values * itemsize <= kept_bytes + tile_bytes(itemsize)
+    values = DENOISER_COPIES * model.config.stable_diffusion.unet_widths[0] * LATENTS**2 * height * width
+    whole = height * width <= LARGEST_WHOLE and values * itemsize <= kept_bytes + tile_bytes(itemsize)
     return model.vae.decode_large(denoise_large(model, y, max(height, width) if whole else WINDOW), kept_bytes)
 
 

@@ -19,7 +19,7 @@ from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 
-WHOLE = slice(None), slice(None)
+EVERYWHERE = slice(None), slice(None)
 
 
 class FullStableCodec(nn.Module):
@@ -46,7 +46,7 @@ class FullStableCodec(nn.Module):
         """What `prepare` returned -> y [B, M, H/64, W/64], not rounded."""
         return self.codec.g_a(latents, auxiliary)
 
-    def synthesise_latents(self, y: Tensor, inside: tuple[slice, slice] = WHOLE) -> Tensor:
+    def synthesise_latents(self, y: Tensor, inside: tuple[slice, slice] = EVERYWHERE) -> Tensor:
         """y^ -> denoised VAE latents [B, 4, 8h, 8w].
 
         `inside`: rows and columns [8h, 8w] that the denoiser sees and returns; what lies around is for the codec only.
