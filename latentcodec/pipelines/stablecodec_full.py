@@ -25,7 +25,7 @@ from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
-from latentcodec.models.stablecodec.full.large import analyse_large, synthesise_large
+from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
@@ -50,6 +50,7 @@ PUBLISHED_BPP = {
     "ft3": 0.02865, "ft2": 0.03413,
 }  # fmt: skip
 FREQUENCIES = "integer.z_frequencies"
+LARGEST_WHOLE_PIXELS = LARGEST_WHOLE * 64**2
 BOTTLENECK = "bottleneck."
 BASE = ("sd-turbo-vae", "sd-turbo-unet")
 MERGED_TYPE = torch.bfloat16
@@ -165,7 +166,10 @@ class FullStableCodecPipeline:
         pixels = _padded(height) * _padded(width)
         if max_memory_bytes is None:
             max_memory_bytes = self._memory.default_limit(self._device)
-        return self._memory.kept_bytes(pixels, max_memory_bytes)
+        kept = self._memory.kept_bytes(pixels, max_memory_bytes)
+        if kept is None and pixels > LARGEST_WHOLE_PIXELS:
+            return self._memory.whole_bytes(pixels)  # more than enough; the denoiser is not for such pictures
+        return kept
 
     def _decode_symbols(self, encoded: Encoded, height: int, width: int) -> GuardedLatents:
         shape = -(-height // Z_STRIDE), -(-width // Z_STRIDE)
