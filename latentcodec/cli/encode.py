@@ -43,7 +43,7 @@ class Figures:
 @click.option("--scale", type=click.Choice(["mini", "sd-turbo"]), default="mini", show_default=True,
               help="sd-turbo: the imported StableCodec checkpoint nearest to the budget.")  # fmt: skip
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
-              help="How hard to try: a better picture of the same bytes, later.  (default: 1; overfit: 5)")  # fmt: skip
+              help="How hard to try: a better picture of the same bytes.  (default: 1; overfit: 5)")  # fmt: skip
 @click.option("--tune", type=click.Choice(["perceptual", "psnr", "ssim", "mse"]), default=None,
               help="What effort is for: perceptual (default), psnr or ssim; of overfit: mse of latents (default) or "
               "perceptual.")  # fmt: skip

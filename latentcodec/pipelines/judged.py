@@ -11,7 +11,6 @@ from torch import Tensor
 from latentcodec.models.blocks.integers import CodedLatents
 from latentcodec.models.blocks.tiles import Tile, at, tiles
 from latentcodec.pipelines.objective import Objective
-from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.refinement import Comparison, Source
 
 LARGEST_SIDE, MARGIN = 16, 2  # of what goes through the networks and back at once, in positions of z
@@ -37,10 +36,12 @@ class FrozenCodec(Protocol):
 
 
 class JudgedPicture:
-    """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1, padded, that it is to code."""
+    """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1 that it is to code, padded from `size` (h, w)."""
 
-    def __init__(self, codec: FrozenCodec, original: Tensor, objective: Callable[[Tensor], Objective]):
-        self._codec, self._original, self._objective = codec, original, objective
+    def __init__(
+        self, codec: FrozenCodec, original: Tensor, size: tuple[int, int], objective: Callable[[Tensor], Objective]
+    ):
+        self._codec, self._original, self._size, self._objective = codec, original, size, objective
         self.gain, self.with_hyper_latents, self.measure = codec.gain, codec.with_hyper_latents, codec.measure
         height, width = (side // Z_STRIDE for side in original.shape[2:])
         self._at_hand: dict[int, Objective] = {}
@@ -48,8 +49,9 @@ class JudgedPicture:
 
     def compare(self, coded: CodedLatents, rate: int, number: int, with_gradient: bool) -> Comparison:
         """Decode; every tile's error counts as much as what is kept of it is large."""
-        z = torch.from_numpy(coded.z.astype(np.float32))[None]
-        y = torch.from_numpy(coded.values())[None].requires_grad_(with_gradient)
+        device = self._original.device
+        z = torch.from_numpy(coded.z.astype(np.float32))[None].to(device)
+        y = torch.from_numpy(coded.values())[None].to(device).requires_grad_(with_gradient)
         picture = torch.empty_like(self._original)
         gradient = torch.zeros_like(y) if with_gradient else None
         total = 0.0
@@ -73,17 +75,26 @@ class JudgedPicture:
         return math.fsum(share.item() for share in shares)
 
     def _error(self, pixels: Tensor, index: int, number: int) -> Tensor:
-        """Of what a tile sees."""
-        with fast_autocast(pixels.device):
-            return self._of_tile(index)(pixels, number)
+        """Of what a tile sees, without padding."""
+        return self._of_tile(index)(self._without_padding(pixels, self._tiles[index]), number)
 
     def _of_tile(self, index: int) -> Objective:
         """Kept until another tile's turn, with what it has found out about the original."""
         if index not in self._at_hand:
-            self._at_hand = {index: self._objective(self._original[at(self._tiles[index].seen, Z_STRIDE)])}
+            tile = self._tiles[index]
+            seen = self._without_padding(self._original[at(tile.seen, Z_STRIDE)], tile)
+            self._at_hand = {index: self._objective(seen)}
         return self._at_hand[index]
 
+    def _without_padding(self, pixels: Tensor, tile: Tile) -> Tensor:
+        rows, columns = (side - Z_STRIDE * part.start for side, part in zip(self._size, tile.seen, strict=True))
+        return pixels[:, :, :rows, :columns]
+
     def _share(self, tile: Tile) -> float:
-        rows, columns = (part.stop - part.start for part in tile.kept)
-        share: float = rows * columns * Z_STRIDE**2 / self._original[0, 0].numel()
+        """Of the picture, that a tile is kept for."""
+        rows, columns = (
+            min(Z_STRIDE * part.stop, side) - Z_STRIDE * part.start
+            for side, part in zip(self._size, tile.kept, strict=True)
+        )
+        share: float = rows * columns / (self._size[0] * self._size[1])
         return share

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
-from latentcodec.errors import CorruptError, WeightsError
+from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.blocks.integers import CodedLatents, IntegerEntropyModel, Quantiser
 from latentcodec.models.blocks.noise import tile_at
@@ -46,6 +46,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
 
     codec_id: int
     y_per_z: int  # positions of y along a side of one position of z
+    refinable = True
     least_thrift = 0.0  # of rounding, at any rate; what a search for a budget adds comes on top
 
     def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
@@ -64,8 +65,10 @@ class NeuralPipeline(ABC, Generic[Networks]):
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
 
-        More effort keeps the size of the payload that the least effort has.
+        More effort keeps to the budget, or to the size that a quality has without.
         """
+        if refines(settings) and not self.refinable:
+            raise InputError("effort is for the models at mini scale")
         original = self._to_tensor(pixels)
         with fast_autocast(self._device):
             prepared = self._networks.prepare(original)
@@ -74,13 +77,12 @@ class NeuralPipeline(ABC, Generic[Networks]):
             return self.with_hyper_latents(self._analyse(prepared, rate), rate)
 
         expected = self._expected(pixels.shape[0] * pixels.shape[1])
-        if not refines(settings) or isinstance(target, Quality):
-            encoded = self._code_within(target, analysed, expected)
+        encoded = self._code_within(target, analysed, expected)
         if refines(settings):
-            # in as many bytes as a quality takes without effort
-            budget = PayloadBudget(len(encoded.payload), clamp=True) if isinstance(target, Quality) else target
-            rate = min(max(expected.rate_for(budget.size_bytes), 0), HIGHEST_RATE)
-            encoded = self._refined(original, self._analyse(prepared, rate), rate, budget, settings)
+            size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
+            judged = JudgedPicture(self, original, pixels.shape[:2], OBJECTIVES[settings.tune or PERCEPTUAL])
+            better = self._refined(judged, self._analyse(prepared, encoded.rate), encoded, size, settings)
+            encoded = better if len(better.payload) <= max(size, len(encoded.payload)) else encoded
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
 
@@ -98,12 +100,11 @@ class NeuralPipeline(ABC, Generic[Networks]):
             return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         return fill_budget(evaluate, target, expected)
 
-    def _refined(self, original: Tensor, y: Tensor, rate: int, budget: PayloadBudget, settings: Settings) -> Encoded:
-        """`y` of the original, analysed for about the rate that the budget asks for, with more effort."""
-        judged = JudgedPicture(self, original, OBJECTIVES[settings.tune or PERCEPTUAL])
-        refinement = Refinement(judged, y, rate, max(8.0 * budget.size_bytes, 1.0), self._slope)
+    def _refined(self, judged: JudgedPicture, y: Tensor, encoded: Encoded, size: int, settings: Settings) -> Encoded:
+        """`y`, from which `encoded` was made, with more effort, in a payload of this size."""
+        refinement = Refinement(judged, y, encoded.rate, encoded.information_bits, self._slope)
         refinement.run(settings)
-        return self._code_within(budget, refinement.source, refinement.expected)
+        return self._code_within(PayloadBudget(size, clamp=True), refinement.source, refinement.expected)
 
     @torch.inference_mode()
     def decode(

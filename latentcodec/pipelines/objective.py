@@ -16,6 +16,7 @@ from latentcodec.metrics.perceptual import LPIPS, AlexNet, load_lpips
 from latentcodec.metrics.registry import METRICS
 from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.pipelines.base import PERCEPTUAL, PSNR, SSIM
+from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.weights import store
 
 Objective = Callable[[Tensor, int], Tensor]
@@ -24,6 +25,7 @@ MSE_WEIGHT = 5.0
 ALEX_STRIDE = 4
 SMALLEST_SIDE = 40  # of what AlexNet can see
 SMALLEST_SCALES = 161  # of what five scales of SSIM can see
+SMALLEST_WINDOW = 11  # of SSIM
 
 
 class PerceptualError:
@@ -40,12 +42,15 @@ class PerceptualError:
         if min(seen.shape[2:]) < SMALLEST_SIDE:
             return error
         network = _lpips(output.device)
-        return error + network.distance(network.features(seen), self._features_at(phase)).mean()
+        with fast_autocast(output.device):
+            features = network.features(seen)
+        return error + network.distance(features, self._features_at(phase)).mean()
 
     @torch.no_grad()
     def _features_at(self, phase: int) -> list[Tensor]:
         if phase not in self._features:
-            self._features[phase] = _lpips(self._original.device).features(_from_phase(self._original, phase))
+            with fast_autocast(self._original.device):
+                self._features[phase] = _lpips(self._original.device).features(_from_phase(self._original, phase))
         return self._features[phase]
 
 
@@ -60,7 +65,7 @@ class SquaredError:
 
 
 class StructuralError:
-    """1 - MS-SSIM, or 1 - SSIM where a picture is too small for five scales. Raises InputError without the package."""
+    """1 - MS-SSIM, with one scale in small pictures, and the squared error in tiny ones. Raises InputError."""
 
     def __init__(self, original: Tensor):
         require(METRICS["ms_ssim"])
@@ -69,7 +74,10 @@ class StructuralError:
     def __call__(self, output: Tensor, number: int) -> Tensor:
         from pytorch_msssim import ms_ssim, ssim
 
-        measure = ms_ssim if min(output.shape[2:]) >= SMALLEST_SCALES else ssim
+        side = min(output.shape[2:])
+        if side < SMALLEST_WINDOW:
+            return F.mse_loss(output, self._original)
+        measure = ms_ssim if side >= SMALLEST_SCALES else ssim
         similarity: Tensor = measure(output.clamp(0, 1), self._original, data_range=1.0)
         return 1 - similarity
 
@@ -79,6 +87,11 @@ OBJECTIVES: dict[str, Callable[[Tensor], Objective]] = {
     PSNR: SquaredError,
     SSIM: StructuralError,
 }
+
+
+def with_unit_size(gradient: Tensor) -> Tensor:
+    """The direction alone: with a root mean square of 1."""
+    return gradient / gradient.square().mean().sqrt().clamp_min(1e-12)
 
 
 def _from_phase(picture: Tensor, phase: int) -> Tensor:

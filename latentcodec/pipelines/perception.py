@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentcodec.pipelines.objective import PerceptualError
+from latentcodec.pipelines.objective import PerceptualError, with_unit_size
 from latentcodec.pipelines.precision import fast_autocast
 
 
@@ -29,4 +29,4 @@ class Perception:
             height, width = self._pixels.shape[2:]
             loss = self._error(decoded.float()[:, :, :height, :width], number)
             (gradient,) = torch.autograd.grad(loss, moved)
-        return -(gradient / gradient.square().mean().sqrt().clamp_min(1e-12)).to(latents.device)
+        return -with_unit_size(gradient).to(latents.device)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from latentcodec.models.blocks.integers import CodedLatents, Floats
 from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.objective import with_unit_size
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve
 
 STEP = 0.02  # root mean square of the first step, in rounding intervals
@@ -27,7 +28,7 @@ SHORTEST = 1 / 16  # of that; with steps this short nothing more is gained
 ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
 LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
 FIRST_MOVES, MOVES = 3, 1  # of the rate, in a round
-ROUNDS = {1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 8, 7: 12, 8: 20, 9: 32, 10: 50}  # by effort
+ROUNDS = {1: 0, 2: 1, 3: 1, 4: 2, 5: 3, 6: 6, 7: 10, 8: 16, 9: 28, 10: 48}  # by effort
 Source = tuple[Floats, Floats]
 
 
@@ -74,16 +75,17 @@ class Refinement:
 
     def __init__(self, codec: Refinable, y: Tensor, rate: int, bits: float, slope: float):
         self._codec, self._slope = codec, slope
-        self._y, self._rate, self._bits = y / codec.gain(rate), rate, bits
+        self._y, self._rate, self._bits = y / codec.gain(rate), rate, max(bits, 1.0)
 
     def run(self, settings: Settings) -> None:
         """As many rounds as the effort stands for, or until it is stopped, or until nothing more is gained."""
         rounds, length = ROUNDS[settings.effort or 1], STEP
         best = self._round(self._y, self._rate, 0, with_gradient=rounds > 0)
         for number in range(1, rounds + 1):
-            if settings.stopped() or length < SHORTEST * STEP:
+            gradient = best.comparison.gradient
+            if settings.stopped() or length < SHORTEST * STEP or gradient is None or not gradient.isfinite().all():
                 break
-            step = length * _normalised(best.comparison.gradient) / self._codec.gain(best.rate)
+            step = length * with_unit_size(gradient) / self._codec.gain(best.rate)
             tried = self._round(best.y - step, best.rate, number, with_gradient=number < rounds)
             if self._score(tried) < self._score(self._seen_in(number, best)):
                 best = tried
@@ -96,7 +98,7 @@ class Refinement:
         """Code, at the rate that keeps the size, and decode."""
         coded, bits = self._measure(y, rate)
         for _ in range(MOVES if number else FIRST_MOVES):
-            move = math.floor(math.log(self._bits / max(bits, 1.0)) / self._slope + LEAN)
+            move = math.floor(math.log(self._bits / bits) / self._slope + LEAN)
             moved = min(max(rate + move, 0), HIGHEST_RATE)
             if moved == rate:
                 break
@@ -105,7 +107,9 @@ class Refinement:
         return _Round(y, rate, bits, self._codec.compare(coded, rate, number, with_gradient))
 
     def _measure(self, y: Tensor, rate: int) -> tuple[CodedLatents, float]:
-        return self._codec.measure(self._codec.with_hyper_latents(y * self._codec.gain(rate), rate), rate)
+        """Never no bits at all: a flat picture may come close to it."""
+        coded, bits = self._codec.measure(self._codec.with_hyper_latents(y * self._codec.gain(rate), rate), rate)
+        return coded, max(bits, 1.0)
 
     def _seen_in(self, number: int, known: _Round) -> _Round:
         """A round, with the error that another one would have seen."""
@@ -129,9 +133,3 @@ class Refinement:
 def refines(settings: Settings) -> bool:
     """Whether there is anything to do."""
     return ROUNDS[settings.effort or 1] > 0
-
-
-def _normalised(gradient: Tensor | None) -> Tensor:
-    """With a root mean square of 1."""
-    assert gradient is not None
-    return gradient / gradient.square().mean().sqrt().clamp_min(1e-12)

@@ -40,7 +40,7 @@ class Method:
     tunes: tuple[str, ...] = (PERCEPTUAL, PSNR, SSIM)
 
     def check(self, settings: Settings) -> None:
-        """Raises InputError for what its encoder cannot be tuned for."""
+        """Raises InputError for what its encoder cannot be tuned for, or not without effort."""
         if settings.tune not in (None, *self.tunes):
             raise InputError(
                 f"method {self.name} cannot be tuned for {settings.tune}; there is {', '.join(self.tunes)}"

@@ -27,6 +27,7 @@ class SodecPipeline(NeuralPipeline[Sodec]):
     def __init__(self, weights: Weights, device: torch.device):
         config = SodecConfig.from_json(weights.metadata.get("config", "{}"))
         entropy = IntegerHyperprior({k: v.numpy() for k, v in integer_tensors(weights.tensors).items()})
+        self.refinable = config.stable_diffusion is None
         super().__init__(weights.fingerprint, _load(weights.tensors, config, device), entropy, device)
 
     def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:

@@ -33,6 +33,7 @@ from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel
 from latentcodec.pipelines.neural import to_pixels
 from latentcodec.pipelines.precision import compile_if_asked, fast_autocast, fast_dtype
+from latentcodec.pipelines.refinement import refines
 from latentcodec.pipelines.registry import FULL_SCALE, described
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
@@ -114,8 +115,8 @@ class FullStableCodecPipeline:
 
         Quality 50 is the rate that the checkpoint was trained for.
         """
-        if settings.effort is not None or settings.tune is not None:
-            raise InputError("stablecodec at full scale has one effort only, and nothing to tune for")
+        if refines(settings):
+            raise InputError("effort is for the models at mini scale")
         height, width = pixels.shape[:2]
         kept = self._kept_bytes(height, width, settings.max_memory_bytes)
         with self._one_at_a_time:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentcodec import api
-from latentcodec.errors import InputError
+from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Pixels, read_rgb
 from latentcodec.metrics.perceptual import AlexNet, load_lpips
 from latentcodec.models.blocks.integers import CodedLatents
@@ -118,7 +118,7 @@ def _judged(side: int) -> tuple[JudgedPicture, Pixels]:
     pixels = np.array(read_rgb(PHOTO)[:side, :side])
     pipeline = tiny.load()
     original = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
-    return JudgedPicture(pipeline, original, SquaredError), pixels
+    return JudgedPicture(pipeline, original, (side, side), SquaredError), pixels
 
 
 def _coded(side: int) -> CodedLatents:
@@ -173,7 +173,7 @@ def test_effort_makes_a_better_picture_of_no_more_bytes(method: str) -> None:
     budget, errors, sizes = 600, {}, {}
     for tune in ("perceptual", "psnr"):
         for effort in (1, 4):
-            settings = Settings(effort=effort, tune=tune)
+            settings = Settings(effort=effort, tune=tune if effort > 1 else None)
             data = api.encode(pixels, f"{budget}B", method=method, device="cpu", settings=settings)
             decoded = (
                 torch.from_numpy(api.decode(data, device="cpu").pixels.copy()).permute(2, 0, 1)[None].float() / 255
@@ -195,9 +195,11 @@ def test_effort_is_reproducible_and_a_quality_keeps_its_size() -> None:
 def test_what_cannot_be_tuned_for() -> None:
     pixels = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(InputError, match="method stablecodec cannot be tuned for mse; there is perceptual, psnr, ssim"):
-        api.encode(pixels, "50", settings=Settings(tune="mse"))
+        api.encode(pixels, "50", settings=Settings(effort=2, tune="mse"))
     with pytest.raises(InputError, match="method overfit cannot be tuned for psnr; there is mse, perceptual"):
         api.encode(pixels, "50", method="overfit", settings=Settings(tune="psnr"))
+    with pytest.raises(InputError, match="takes an effort of 2 or more"):
+        api.encode(pixels, "50", settings=Settings(tune="psnr"))
     with pytest.raises(InputError, match=r"effort 11 is not in 1..10"):
         Settings(effort=11)
 
@@ -217,3 +219,40 @@ def test_a_payload_of_a_budget_stays_within() -> None:
     for effort in (1, 5):
         encoded = pipeline.encode(pixels, PayloadBudget(60), Settings(effort=effort))
         assert len(encoded.payload) <= 60
+
+
+@pytest.mark.parametrize("tune", ["perceptual", "psnr", "ssim"])
+@pytest.mark.parametrize("size", [(1, 1), (7, 65), (65, 70), (200, 130)])
+def test_any_size_and_any_picture(size: tuple[int, int], tune: str) -> None:
+    """Tiny, padded, flat: a file of no more bytes than without effort."""
+    numbers = np.random.default_rng(0)
+    pipeline = tiny.load()
+    for pixels in (np.full((*size, 3), 130, np.uint8), numbers.integers(0, 256, (*size, 3), np.uint8)):
+        for quality in (0.0, 60.0):
+            plain = pipeline.encode(pixels, api.Quality(quality))
+            better = pipeline.encode(pixels, api.Quality(quality), Settings(effort=4, tune=tune))
+            assert len(better.payload) <= len(plain.payload)
+            assert pipeline.decode(better, (size[1], size[0])).shape == pixels.shape
+
+
+def test_padding_does_not_count() -> None:
+    """The error of a picture is that of what is seen of it."""
+    pixels = torch.from_numpy(np.array(read_rgb(PHOTO)[:128, :128])).permute(2, 0, 1)[None].float() / 255
+    judge = JudgedPicture(tiny.load(), pixels, (70, 90), SquaredError)
+    other = pixels.clone()
+    other[:, :, 70:] += 1
+    other[:, :, :, 90:] += 1
+    assert judge.error(other, 0) == 0
+    other[:, :, 0, 0] += 1
+    assert judge.error(other, 0) == pytest.approx(1 / (70 * 90), rel=1e-4)
+
+
+def test_budgets_out_of_reach_are_what_they_are_without_effort() -> None:
+    pixels = np.array(read_rgb(PHOTO)[:64, :64])
+    said = []
+    for effort in (1, 3):
+        with pytest.raises(BudgetError) as refused:
+            api.encode(pixels, "900kB", device="cpu", settings=Settings(effort=effort))
+        said.append(str(refused.value))
+    assert said[0] == said[1]
+    assert len(api.encode(pixels, "13B", device="cpu", best_effort=True, settings=Settings(effort=3))) < 60

@@ -1,6 +1,6 @@
 """The perceptual network that ships: LPIPS with AlexNet, rounded to 8 bits, for encoders with effort.
 
-python -m latentcodec.train.perception lpips-alex-int8.safetensors
+python -m latentcodec.train.export_lpips lpips-alex-int8.safetensors
 """
 
 import sys
