@@ -17,6 +17,7 @@ import torch
 from latentcodec import api
 from latentcodec.errors import LcodecError
 from latentcodec.image import Pixels, read_rgb, resized_crop
+from latentcodec.pipelines.base import Settings
 from latentcodec.weights import store
 
 PHOTO = Path(__file__).parent / "data" / "coffee.png"
@@ -63,6 +64,9 @@ def check(device: str, model: Model, pixels: Pixels, rounds: int = ROUNDS) -> Ro
     there, here = (api.decode(data, device=where, model=weights).pixels for where in (device, "cpu"))
     back = api.decode(encode("cpu"), device=device, model=weights).pixels
     assert back.shape == pixels.shape
+    if weights is None and method != "overfit":  # which has effort anyway
+        better = api.encode(pixels, TARGET, method=method, device=device, best_effort=True, settings=Settings(effort=2))
+        assert api.decode(better, device="cpu").pixels.shape == pixels.shape
     return Row(
         model=method if weights is None else Path(weights).name.split(".")[0],
         size_bytes=len(data),

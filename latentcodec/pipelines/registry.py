@@ -42,7 +42,8 @@ class Method:
     def check(self, settings: Settings) -> None:
         """Raises InputError for what its encoder cannot be tuned for, or not without effort."""
         if settings.tune not in (None, *self.tunes):
-            raise InputError(f"method {self.name} cannot be tuned for {settings.tune}; there is {', '.join(self.tunes)}")
+            there = ", ".join(self.tunes)
+            raise InputError(f"method {self.name} cannot be tuned for {settings.tune}; there is {there}")
         if settings.tune is not None and not self.fits and (settings.effort or 1) == 1:
             raise InputError(f"method {self.name} is tuned by effort: it takes an effort of 2 or more")
 

@@ -193,10 +193,11 @@ PERCEPTION = replace(
     JOINT,
     name="perception",
     start=JOINT.name,
-    steps=920,
-    learning_rate=2.5e-4,
+    steps=2600,
+    learning_rate=3e-4,
     warmup_steps=60,
-    loss=LossWeights(l1=0.3, mse=3.0, lpips_alex=1.6, vgg=0.9, texture=1.1, latent=0.01, adversarial=0.12),
+    decay=0.85,
+    loss=LossWeights(l1=0.2, mse=2.5, lpips_alex=2.2, vgg=1.1, texture=1.3, latent=0.01, adversarial=0.12),
 )
 STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
