@@ -98,7 +98,8 @@ def encode_command(
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
     chosen = method or DEFAULT_METHOD
-    if vae is not None and not method_named(chosen).fits:
+    coding = method_named(chosen)
+    if vae is not None and not coding.fits:
         raise InputError(f"method {chosen} uses no autoencoder but its own: --vae is for overfit")
     jobs = plan(inputs, output, ".lcx")
 
