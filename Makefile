@@ -70,4 +70,4 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train joint --export runs/joint.safetensors --average-with runs/texture.safetensors
 	$(BIN)/lcodec train perception --data $(DATA) $(if $(wildcard runs/perception/state.pt),,--start runs/joint.safetensors)
 	$(BIN)/lcodec train perception --export runs/stablecodec-mini.safetensors --average-with runs/joint.safetensors \
-		--share 0.6
+		--share 0.7
