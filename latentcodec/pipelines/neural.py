@@ -22,21 +22,18 @@ from latentcodec.models.blocks.integers import CodedLatents, IntegerEntropyModel
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.blocks.shipping import float_tensors
-from latentcodec.models.blocks.tiles import Tile, tiles
+from latentcodec.models.blocks.tiles import Tile, at, tiles
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, PERCEPTUAL, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
-from latentcodec.pipelines.judged import JudgedPicture
+from latentcodec.pipelines.judged import Z_STRIDE, JudgedPicture
 from latentcodec.pipelines.objective import OBJECTIVES
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.pipelines.refinement import Refinement, Source, refines
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
-
-Z_STRIDE = 64
-
 
 Networks = TypeVar("Networks", StableCodec, Sodec)
 
@@ -117,16 +114,13 @@ class NeuralPipeline(ABC, Generic[Networks]):
         picture = np.empty((height, width, 3), np.uint8)
         for tile in tiles(z.shape[2], z.shape[3]):
             pixels = self.decode_tile(z, y, encoded.rate, tile, fidelity)
-            inside_rows, inside_columns = (_scaled(part, Z_STRIDE) for part in tile.inside)
-            rows, columns = (_scaled(part, Z_STRIDE) for part in tile.kept)
-            region = picture[rows, columns]  # cut off at the picture's border, beyond which lies padding
-            region[:] = to_pixels(pixels[:, :, inside_rows, inside_columns], *region.shape[:2])
+            region = picture[at(tile.kept, Z_STRIDE)[1:]]  # cut off at the picture's border, beyond which lies padding
+            region[:] = to_pixels(pixels[at(tile.inside, Z_STRIDE)], *region.shape[:2])
         return picture
 
     def decode_tile(self, z: Tensor, y: Tensor, rate: int, tile: Tile, fidelity: float = 0.0) -> Tensor:
         """z [1, Cz, h, w] and y^ of a whole picture -> pixels of the part that a tile sees, not clamped."""
-        rows, columns = (_scaled(part, self.y_per_z) for part in tile.seen)
-        tile_z, tile_y = z[:, :, tile.seen[0], tile.seen[1]], y[:, :, rows, columns]
+        tile_z, tile_y = z[at(tile.seen, 1)], y[at(tile.seen, self.y_per_z)]
         origin = Z_STRIDE * tile.seen[0].start, Z_STRIDE * tile.seen[1].start
         with fast_autocast(self._device), tile_at(self._networks, origin):
             return self._synthesise(tile_z.to(self._device), tile_y.to(self._device), self._rate(rate), fidelity)
@@ -193,10 +187,6 @@ def load_networks(codec: nn.Module, tensors: dict[str, Tensor], not_shipped: tup
     if missing or result.unexpected_keys:
         names = ", ".join((missing + result.unexpected_keys)[:3])
         raise WeightsError(f"the weights do not fit the model: {names}")
-
-
-def _scaled(part: slice, factor: int) -> slice:
-    return slice(factor * part.start, factor * part.stop)
 
 
 def _z_shape(height: int, width: int) -> tuple[int, int]:

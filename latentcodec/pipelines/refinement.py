@@ -13,7 +13,7 @@ Straight-through gradients: Bengio et al. 2013. Why encoders gain from it: Campo
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
@@ -87,7 +87,8 @@ class Refinement:
                 break
             step = length * with_unit_size(gradient) / self._codec.gain(best.rate)
             tried = self._round(best.y - step, best.rate, number, with_gradient=number < rounds)
-            if self._score(tried) < self._score(self._seen_in(number, best)):
+            before = self._codec.error(best.comparison.picture, number)
+            if _score(tried.comparison.error, tried.bits) < _score(before, best.bits):
                 best = tried
             else:
                 length /= 2
@@ -111,15 +112,6 @@ class Refinement:
         coded, bits = self._codec.measure(self._codec.with_hyper_latents(y * self._codec.gain(rate), rate), rate)
         return coded, max(bits, 1.0)
 
-    def _seen_in(self, number: int, known: _Round) -> _Round:
-        """A round, with the error that another one would have seen."""
-        picture = known.comparison.picture
-        return replace(known, comparison=replace(known.comparison, error=self._codec.error(picture, number)))
-
-    def _score(self, known: _Round) -> float:
-        """Its error, if it had as many bits as others."""
-        return known.comparison.error * math.exp(ERROR_PER_RATE * math.log(known.bits))
-
     def source(self, rate: int) -> Source:
         """-> (z, y) for any rate, best near the one that it was made for."""
         return self._codec.with_hyper_latents(self._y * self._codec.gain(rate), rate)
@@ -128,6 +120,11 @@ class Refinement:
     def expected(self) -> Curve:
         """Sizes of payloads around the rate that was found."""
         return Curve(self._bits / 8 * math.exp(-self._slope * self._rate), self._slope)
+
+
+def _score(error: float, bits: float) -> float:
+    """An error, as it would be with as many bits as others have."""
+    return error * math.exp(ERROR_PER_RATE * math.log(bits))
 
 
 def refines(settings: Settings) -> bool:

@@ -175,19 +175,16 @@ TEXTURE = Stage(
     rate_weights=(160.0, 0.05),
     part=DECODER,
 )
-JOINT = Stage(
+JOINT = replace(
+    TEXTURE,
     name="joint",
-    task="stablecodec",
-    start="texture",
+    start=TEXTURE.name,
     steps=2450,
-    batch=8,
-    crop=192,
     learning_rate=3.5e-4,
     warmup_steps=100,
-    decay=0.8,
     ema_decay=0.998,
     loss=LossWeights(l1=0.4, mse=5.0, lpips_alex=1.2, vgg=0.8, texture=0.9, latent=0.01, adversarial=0.12),
-    rate_weights=(160.0, 0.05),
+    part=ALL,
 )
 PERCEPTION = replace(
     JOINT,
