@@ -18,6 +18,7 @@ CONFIG = StableCodecConfig(
         latent_channels=4, widths=(4, 8, 8), decoder_depths=(1, 2, 2), shortcut=False, noise_planes=0
     ),
     widths=(8, 8, 16),
+    encoder_depths=(1, 2),
     y_channels=16,
     z_channels=4,
     hyper_width=12,

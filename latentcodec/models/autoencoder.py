@@ -30,7 +30,7 @@ class AutoencoderConfig:
     latent_channels: int = 32
     widths: tuple[int, int, int] = (48, 96, 192)
     encoder_depths: tuple[int, int, int] = (1, 1, 2)
-    decoder_depths: tuple[int, int, int] = (2, 5, 4)
+    decoder_depths: tuple[int, int, int] = (2, 6, 4)
     shortcut: bool = True
     noise_planes: int = 4
 

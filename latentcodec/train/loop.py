@@ -1,6 +1,7 @@
 """One training loop for every stage: step, average, log, save, resume."""
 
 import csv
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from latentcodec.train.stages import MUON, Stage
 
 LOG_EVERY = 20
 SAVE_SECONDS = 180
+Figures = dict[str, Tensor]  # scalars
 
 
 class Task(Protocol):
@@ -43,7 +45,7 @@ class Task(Protocol):
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage; None: there is none."""
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, Figures]:
         """uint8 batch [B, 3, H, W] -> (scalar loss, figures to log)."""
 
 
@@ -95,6 +97,10 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.task.model.to(self.device)
+        if self.device.type == "cuda":  # where tensor cores want channels last, and shapes never change
+            self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            torch.backends.cudnn.benchmark = True
+            torch.set_float32_matmul_precision("high")
         self.optimiser = Optimiser(self.task.model, self.task.speeds, muon=self.stage.optimiser == MUON)
         self.average = self._copied()
         self.step = 0
@@ -130,7 +136,7 @@ class Trainer:
         saved = time.monotonic()
         loss = shared_loss(self.task)
         with Log(self.folder / "log.csv" if rank() == 0 else None, self.step) as log:
-            recent: list[dict[str, float]] = []
+            recent: list[Figures] = []
             started = time.monotonic()
             while self.step < self.stage.steps and not any_wants(self.stop):
                 recent.append(self._train_step(loss, next(batches)))
@@ -172,16 +178,16 @@ class Trainer:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop = True
 
-    def _train_step(self, loss_of: Loss, batch: Tensor) -> dict[str, float]:
+    def _train_step(self, loss_of: Loss, batch: Tensor) -> Figures:
+        """No figure is read here: a GPU would have to finish the step before the next one can be prepared."""
         loss, figures = loss_of(batch, self.step)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
-        if torch.isfinite(norm):
-            self.optimiser.step(learning_rate(self.stage, self.step))
+        self.optimiser.step(learning_rate(self.stage, self.step), torch.isfinite(norm))
         self.step += 1
         self._update_average()
-        return figures | {"loss": mean_over_processes(loss), "gradient_norm": norm.item()}
+        return figures | {"loss": mean_over_processes(loss), "gradient_norm": norm}
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -191,12 +197,13 @@ class Trainer:
         torch._foreach_lerp_([self.average[name] for name in state], list(state.values()), 1 - decay)
 
 
-def _means(recent: Sequence[dict[str, float]], step: int, seconds: float) -> dict[str, float]:
-    """Mean of every figure over the steps that have it."""
+def _means(recent: Sequence[Figures], step: int, seconds: float) -> dict[str, float]:
+    """Mean of every figure over the steps that have it (elsewhere it is missing or not a number)."""
     figures: dict[str, float] = {"step": step, "seconds_per_step": round(seconds, 4)}
     for name in sorted({name for row in recent for name in row}):
-        values = [row[name] for row in recent if name in row]
-        figures[name] = round(sum(values) / len(values), 6)
+        values = [value for row in recent if name in row and not math.isnan(value := float(row[name]))]
+        if values:
+            figures[name] = round(sum(values) / len(values), 6)
     return figures
 
 

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from latentcodec.metrics.perceptual import VGG16, AlexNet, load_lpips
 from latentcodec.models.diffusion.vision import ClipEmbedding
-from latentcodec.train.stages import LossWeights
+from latentcodec.train.stages import VGG_CROP, LossWeights
 from latentcodec.weights import store
 
 ALEX_STRIDE = 4
-VGG_CROP = 96
+TEXTURE_WINDOW = 96
 STATISTIC_FLOOR = 1e-2  # of a layer's mean square: channels that hardly respond say nothing about texture
 
 
@@ -22,17 +22,17 @@ class Compared:
     """`total`: weighted sum of all terms per picture [B]; `terms`: their means; `features`: VGG's, if it is used."""
 
     total: Tensor
-    terms: dict[str, float]
+    terms: dict[str, Tensor]
     features: tuple[list[Tensor], list[Tensor]] | None
 
 
 class Distortion(nn.Module):
-    """Compares restored and true pictures by the weighted terms of a stage. `vgg_crop`: side of what VGG16 sees."""
+    """Compares restored and true pictures by the weighted terms of a stage. `crop`: side of what VGG16 sees."""
 
-    def __init__(self, weights: LossWeights, vgg_crop: int = VGG_CROP):
+    def __init__(self, weights: LossWeights, crop: int = VGG_CROP):
         super().__init__()
         self.weights = weights
-        self.vgg_crop = vgg_crop
+        self.crop = crop
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
         self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16()) if weights.vgg else None
         self.clip = ClipEmbedding(store.load_one_by_one("clip-vit-b32")) if weights.clip else None
@@ -50,42 +50,49 @@ class Distortion(nn.Module):
             terms["lpips"] = self.alex(*_shifted(output, target))
             total = total + w.lpips_alex * terms["lpips"]
         if self.vgg is not None:
-            crop, true_crop = _same_crop(output, target, self.vgg_crop)
+            crop, true_crop = _same_crop(output, target, self.crop)
             with torch.no_grad():
                 true_features = self.vgg.features(true_crop)
             features = self.vgg.features(crop), true_features
             terms["vgg"] = self.vgg.distance(*features)
             total = total + w.vgg * terms["vgg"]
             if w.texture:
-                terms["texture"] = texture_distance(*features)
+                terms["texture"] = texture_distance(*features, windows=max(1, crop.shape[-1] // TEXTURE_WINDOW))
                 total = total + w.texture * terms["texture"]
         if self.clip is not None:
             with torch.no_grad():
                 true_embedding = self.clip(target)
             terms["clip"] = ((self.clip(output) - true_embedding).square().sum(1) + 1e-12).sqrt()
             total = total + w.clip * terms["clip"]
-        return Compared(total, {name: value.detach().mean().item() for name, value in terms.items()}, features)
+        return Compared(total, {name: value.detach().mean() for name, value in terms.items()}, features)
 
 
-def texture_distance(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+def texture_distance(output: Sequence[Tensor], target: Sequence[Tensor], windows: int = 1) -> Tensor:
     """[B] in 0..1: distance of means and deviations of features [B, C_i, h_i, w_i], mean over channels and layers.
 
     The distance between Gaussians of Wasserstein distortion (Qiu et al. 2024), relative to the size of both, pooled
-    over the whole crop: detail that cannot be in its exact place can still have the right amount.
+    over `windows` x `windows` parts of the crop: detail that cannot be in its exact place can still have the right
+    amount.
     """
-    return torch.stack([_layer_texture(f.float(), t.float()) for f, t in zip(output, target, strict=True)]).mean(0)
+    layers = zip(output, target, strict=True)
+    return torch.stack([_layer_texture(f.float(), t.float(), windows) for f, t in layers]).mean(0)
 
 
-def _layer_texture(output: Tensor, target: Tensor) -> Tensor:
-    (mean, deviation), (true_mean, true_deviation) = _statistics(output), _statistics(target)
+def _layer_texture(output: Tensor, target: Tensor, windows: int) -> Tensor:
+    (mean, deviation), (true_mean, true_deviation) = _statistics(output, windows), _statistics(target, windows)
     difference = (mean - true_mean).square() + (deviation - true_deviation).square()
     size = mean.square() + true_mean.square() + deviation.square() + true_deviation.square()
-    return (difference / (size + STATISTIC_FLOOR * size.detach().mean(1, keepdim=True) + 1e-12)).mean(1)
+    relative = difference / (size + STATISTIC_FLOOR * size.detach().mean(1, keepdim=True) + 1e-12)
+    return relative.mean((1, 2, 3))
 
 
-def _statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every channel, [B, C] each."""
-    variance, mean = torch.var_mean(features, (2, 3), correction=0)
+def _statistics(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel, [B, C, windows, windows] each."""
+    batch, channels, *sides = features.shape
+    height, width = (side // windows for side in sides)
+    whole = features[..., : windows * height, : windows * width]
+    parts = whole.reshape(batch, channels, windows, height, windows, width)
+    variance, mean = torch.var_mean(parts, (3, 5), correction=0)
     return mean, (variance + 1e-12).sqrt()
 
 

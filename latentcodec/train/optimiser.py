@@ -5,16 +5,22 @@ codec in conflicting directions, which is where such an optimiser needs fewer st
 the comparison. A convolution's weight [O, I, k, k] is handled as the matrix [O, I * k * k].
 """
 
-from collections.abc import Mapping
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 SMALLEST_MATRIX = 16
 ADAMW_SHARE = 0.5  # beside Muon: learning rate of AdamW as a share of the stage's
 ALONE: dict[str, Any] = {"betas": (0.9, 0.999), "weight_decay": 1e-2}
 BESIDE: dict[str, Any] = {"betas": (0.9, 0.98), "weight_decay": 0.0}
+MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+UPDATE_SIZE = 0.2  # root mean square of an update relative to the learning rate: about AdamW's (Liu et al. 2025)
 
 
 class Optimiser:
@@ -25,11 +31,8 @@ class Optimiser:
         weights = [p for p in model.parameters() if p.requires_grad]
         convs = [p for p in weights if muon and p.ndim == 4 and min(p.shape[:2]) >= SMALLEST_MATRIX]
         self._share = ADAMW_SHARE if muon else 1.0
+        self._muon = Muon(convs)
         chosen = {id(p) for p in convs}
-        # Invariant: each matrix shares its storage with the convolution's weight.
-        self._pairs = [(p, nn.Parameter(p.data.view(p.shape[0], -1))) for p in convs]
-        matrices = [matrix for _, matrix in self._pairs]
-        self._muon = torch.optim.Muon(matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw") if matrices else None
         rest = [p for p in weights if id(p) not in chosen]
         named = {id(p): (speeds or {}).get(name, 1.0) for name, p in model.named_parameters()}
         groups = [
@@ -37,32 +40,98 @@ class Optimiser:
         ]
         self._adamw = torch.optim.AdamW(groups, **(BESIDE if muon else ALONE), fused=True)
 
-    def step(self, learning_rate: float) -> None:
-        """Update from the parameters' gradients."""
+    def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
+        """Update from the parameters' gradients. `finite`: scalar bool on their device; if false, nothing changes.
+
+        That is decided there: to ask a GPU would make the host wait for it at every step.
+        """
         for group in self._adamw.param_groups:
             group["lr"] = self._share * learning_rate * group.get("speed", 1.0)
-        if self._muon is not None:
-            for group in self._muon.param_groups:
-                group["lr"] = learning_rate
-            for weight, matrix in self._pairs:
-                assert weight.grad is not None
-                matrix.grad = weight.grad.reshape(matrix.shape)
-            self._muon.step()  # type: ignore[no-untyped-call]
+        if finite is not None:
+            self._adamw.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        self._muon.step(learning_rate, finite)
         self._adamw.step()
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for weight, matrix in self._pairs:
-            weight.grad = matrix.grad = None
+        self._muon.zero_grad()
         self._adamw.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Both optimisers' states."""
-        muon = {} if self._muon is None else self._muon.state_dict()
-        return {"muon": muon, "adamw": self._adamw.state_dict()}
+        return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of `state_dict`."""
-        if self._muon is not None:
-            self._muon.load_state_dict(state["muon"])
+        self._muon.load_state_dict(state["muon"])
         self._adamw.load_state_dict(state["adamw"])
+
+
+class Muon:
+    """Muon for convolutions. On a GPU those of one shape are stacked, so that it has few and large products to do."""
+
+    def __init__(self, weights: Sequence[nn.Parameter]):
+        groups: dict[Hashable, list[nn.Parameter]] = defaultdict(list)
+        for weight in weights:
+            shape = (weight.shape[0], weight[0].numel())
+            groups[shape if weight.is_cuda else weight].append(weight)
+        self._weights = weights
+        self._groups = list(groups.values())
+        self._momenta = [torch.zeros_like(_stacked(group)) for group in self._groups]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
+        """Update from the gradients, unless they are not `finite`."""
+        for group, momentum in zip(self._groups, self._momenta, strict=True):
+            assert all(weight.grad is not None for weight in group)
+            gradients = _stacked([weight.grad for weight in group if weight.grad is not None])
+            if finite is not None:
+                gradients = gradients.where(finite, momentum)
+            momentum.lerp_(gradients, 1 - MOMENTUM)
+            update = orthogonalised(gradients.lerp(momentum, MOMENTUM))
+            size = -learning_rate * UPDATE_SIZE * math.sqrt(max(update.shape[1:]))
+            step = size if finite is None else size * finite
+            update = (update * step).to(group[0].dtype)
+            torch._foreach_add_(list(group), [u.view(w.shape) for u, w in zip(update, group, strict=True)])
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for group in self._groups:
+            for weight in group:
+                weight.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Momenta, in the order of the weights."""
+        by_weight = self._momentum_of()
+        return {"momenta": [by_weight[weight] for weight in self._weights]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""
+        by_weight = self._momentum_of()
+        for weight, saved in zip(self._weights, state["momenta"], strict=True):
+            by_weight[weight].copy_(saved)
+
+    def _momentum_of(self) -> dict[nn.Parameter, Tensor]:
+        pairs = zip(self._groups, self._momenta, strict=True)
+        return {weight: momentum for group, stack in pairs for weight, momentum in zip(group, stack, strict=True)}
+
+
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """[N, rows, columns] -> bfloat16 of about the same singular vectors, with singular values near 1.
+
+    Five steps of a quintic Newton-Schulz iteration (Jordan et al. 2024).
+    """
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
+    x = x.mT if tall else x
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+def _stacked(weights: Iterable[Tensor]) -> Tensor:
+    """[O, I, k, k] each -> [N, O, I * k * k]."""
+    return torch.stack([weight.detach().flatten(1) for weight in weights])

@@ -65,7 +65,7 @@ class OverfitTask:
                 function.mixing[level, band] = _principal(details[:, band])
         function.mixing[LEVELS] = _principal(low)
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latents = self._latents(batch)
         function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
         rate = torch.rand(len(batch), device=self._device)
@@ -75,7 +75,7 @@ class OverfitTask:
         fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
         total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
         pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
-        return total / latents.numel(), {"latent_mse": error.mean().item(), "bpp": bits.item() / pixels}
+        return total / latents.numel(), {"latent_mse": error.detach().mean(), "bpp": bits.detach() / pixels}
 
     @torch.no_grad()
     def _latents(self, batch: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 if TYPE_CHECKING:
     from latentcodec.train.loop import Task
 
-Loss = Callable[[Tensor, int], tuple[Tensor, dict[str, float]]]
+Loss = Callable[[Tensor, int], tuple[Tensor, dict[str, Tensor]]]
 
 
 @contextmanager
@@ -46,7 +46,7 @@ class _Loss(nn.Module):
         self.model = task.model
         self.task_loss = task.loss
 
-    def forward(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         return self.task_loss(batch, step)
 
 
@@ -57,13 +57,14 @@ def shared_loss(task: "Task") -> Loss:
     return DistributedDataParallel(_Loss(task), find_unused_parameters=True)
 
 
-def mean_over_processes(value: Tensor) -> float:
+def mean_over_processes(value: Tensor) -> Tensor:
     """A scalar, averaged."""
+    value = value.detach()
     if distributed.is_initialized():
-        value = value.detach().clone()
+        value = value.clone()
         distributed.all_reduce(value)
         value /= distributed.get_world_size()
-    return value.item()
+    return value
 
 
 def wait_for_all() -> None:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from latentcodec.models.blocks.rate import RATE_KNOTS
 from latentcodec.train.stages import Stage
 
-SPEED = 0.01
+SPEED = 0.01  # at BATCH pictures per step
+BATCH = 8
 # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the highest ones
 # those of the synthesis. This power of lambda gives every rate about the same say (docs/training.md).
 BALANCE = -0.25
@@ -50,17 +51,19 @@ class RateControl(nn.Module):
         return (self._hats(rate) @ self.log_weight).exp()
 
     @torch.no_grad()
-    def update(self, rate: Tensor, bpp: Tensor, target: Tensor) -> dict[str, float]:
-        """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots."""
+    def update(self, rate: Tensor, bpp: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Move lambda by the error of this batch; returns figures to log: rate error and lambdas at three knots.
+
+        The error is not a number where no picture of the batch has such a rate.
+        """
         error = (bpp / target).log().clamp(-1, 1)
-        self.log_weight += SPEED * (self._hats(rate).T @ error)
+        self.log_weight += SPEED * BATCH / len(rate) * (self._hats(rate).T @ error)
         self.log_weight.clamp_(*LOG_WEIGHT_RANGE)
         middle = RATE_KNOTS // 2
-        figures = {f"lambda{k}": self.log_weight[k].exp().item() for k in (0, middle, RATE_KNOTS - 1)}
+        figures = {f"lambda{k}": self.log_weight[k].exp() for k in (0, middle, RATE_KNOTS - 1)}
         for number, (low, high) in enumerate(((0, 0.33), (0.33, 0.67), (0.67, 1))):
             inside = (rate >= low) & (rate < high)
-            if inside.any():
-                figures[f"rate_ratio{number}"] = (bpp[inside] / target[inside]).mean().item()
+            figures[f"rate_ratio{number}"] = torch.where(inside, bpp / target, 0).sum() / inside.sum()
         return figures
 
     def _hats(self, rate: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A stage from start to end: data, task, starting weights, loop; and the export of what it trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train import stablecodec_full
-from latentcodec.train.data import CropSampler, list_images, prefetch
+from latentcodec.train.data import CropSampler, list_images, prefetch, prefetch_by_processes
 from latentcodec.train.loop import State, Trainer, load_state
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
@@ -51,8 +51,7 @@ def train_stage(
     # Neither a resumed run nor another process must see the same noise, rates and crops again.
     own_seed = seed + trainer.step + PROCESS_SEEDS * rank()
     torch.manual_seed(own_seed)
-    sampler = CropSampler(list_images(data), stage.crop, own_seed)
-    batches = prefetch(sampler, stage.batch)
+    batches = crops(list_images(data), stage, own_seed, device)
     if trainer.step == 0:
         trainer.start_from(origin.weights, batches)
     trainer.run(batches)
@@ -75,12 +74,20 @@ def try_stage(
     """One step's loss with everything that training would use, saving nothing; returns its figures."""
     origin = _origin(stage, runs, start, config)
     task = TASKS[stage.task](stage, device, origin.config)
-    batches = prefetch(CropSampler(list_images(data), stage.crop, seed=0), stage.batch)
+    batches = crops(list_images(data), stage, 0, device)
     task.model.to(device)
     task.start_from(origin.weights, batches)
     loss, figures = task.loss(next(batches), 0)
     parameters = sum(p.numel() for p in task.model.parameters() if p.requires_grad)
-    return {"parameters": parameters, "loss": loss.item()} | figures
+    return {"parameters": parameters, "loss": loss.item()} | {name: value.item() for name, value in figures.items()}
+
+
+def crops(paths: list[Path], stage: Stage, seed: int, device: torch.device) -> Iterator[Tensor]:
+    """Endless batches for a stage, prepared beside its steps."""
+    sampler = CropSampler(paths, stage.crop, seed)
+    if device.type == "cuda":
+        return prefetch_by_processes(sampler, stage.batch)
+    return prefetch(sampler, stage.batch)
 
 
 Config = StableCodecConfig | SodecConfig | FullConfig

@@ -56,7 +56,7 @@ class SodecTask:
             module = getattr(self.codec, name)
             if module is not None:
                 module.requires_grad_(False)
-        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
@@ -116,7 +116,7 @@ class SodecTask:
         """Bits per pixel that the rate parameter stands for at this step."""
         return target_bpp(rate, self.codec.config.rate_range) * annealed(self.stage, step)
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
@@ -126,7 +126,7 @@ class SodecTask:
                 y, z, bpp = self._code(pixels, rate, target)
             preview = self.codec.preview(y, rate).float()
             error = (preview - pixels).square().mean((1, 2, 3))
-            total, figures = self.stage.loss.align * error, {"preview_mse": error.mean().item()}
+            total, figures = self.stage.loss.align * error, {"preview_mse": error.detach().mean()}
             if self.stage.part in (CODEC, PREVIEW):
                 compared = self.distortion(preview, pixels)
             else:

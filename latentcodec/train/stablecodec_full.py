@@ -73,7 +73,7 @@ class FullStableCodecTask:
     def _may_lack(self, name: str) -> bool:
         return self.is_foreign(name) or (self.stage.start is None and not name.startswith(BORROWED))
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
         with autocast(self.device):
             y = self.codec.analyse(*self.codec.prepare(pixels))
@@ -84,9 +84,9 @@ class FullStableCodecTask:
             realism, own = self._judge(output, pixels)
         bpp = bits / (pixels.shape[2] * pixels.shape[3])
         loss = (self.stage.loss.bpp * bpp + compared.total + self.stage.loss.adversarial * realism).mean() + own
-        figures = {"bpp": bpp.mean().item(), **compared.terms}
+        figures = {"bpp": bpp.detach().mean(), **compared.terms}
         if self.features is not None:
-            figures |= {"realism": realism.mean().item(), "discriminator": own.item()}
+            figures |= {"realism": realism.detach().mean(), "discriminator": own.detach()}
         return loss, figures
 
     def _judge(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

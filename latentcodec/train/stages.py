@@ -9,6 +9,7 @@ CODEC = "codec"  # of SODEC: what writes a file, and the preview
 DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW)
+VGG_CROP = 96
 MUON = "muon"  # for convolutions, AdamW for the rest
 ADAMW = "adamw"  # for everything, with weight decay
 
@@ -59,6 +60,7 @@ class Stage:
     # Whether the stage begins at other rates than the one before ended at: gains are searched anew, lambda is a guess.
     jump: bool = False
     scale: str = "mini"  # of the model
+    vgg_crop: int = VGG_CROP  # side of what VGG16 sees of a crop
 
     def __post_init__(self) -> None:
         """Raises ValueError for what no recipe can be."""
@@ -196,7 +198,20 @@ PERCEPTION = replace(
     decay=0.85,
     loss=LossWeights(l1=0.2, mse=2.5, lpips_alex=2.2, vgg=1.1, texture=1.3, latent=0.01, adversarial=0.12),
 )
-STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION)
+# For a GPU: minutes there, and more crops than all stages before saw together.
+FINISH = replace(
+    PERCEPTION,
+    name="finish",
+    start=PERCEPTION.name,
+    steps=9000,
+    batch=32,
+    crop=256,
+    vgg_crop=192,
+    learning_rate=5e-4,
+    ema_decay=0.999,
+    loss=LossWeights(l1=0.3, mse=6.0, lpips_alex=2.0, vgg=1.4, texture=1.5, latent=0.01, adversarial=0.12),
+)
+STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))

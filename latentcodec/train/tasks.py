@@ -39,7 +39,7 @@ class VaeTask:
         chosen = config or StableCodecConfig()
         self.model, self.config = MiniVAE(chosen.autoencoder), chosen.to_json()
         self.device = device
-        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def is_foreign(self, name: str) -> bool:
         return False
@@ -52,7 +52,7 @@ class VaeTask:
             crops = [to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)]
             initialise_autoencoder(self.model, torch.cat(crops))
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
         with autocast(self.device):
             latents = self.model.encode(pixels)
@@ -60,7 +60,7 @@ class VaeTask:
             compared = self.distortion(output.float(), pixels)
         figures = compared.terms
         size = latents.float().square().mean()
-        figures["latent_rms"] = size.sqrt().item()
+        figures["latent_rms"] = size.detach().sqrt()
         return compared.total.mean() + LATENT_PENALTY * size, figures
 
 
@@ -80,7 +80,7 @@ class StableCodecTask:
         if stage.part == DECODER:
             for name in ENCODER_SIDE:
                 getattr(self.codec, name).requires_grad_(False)
-        self.distortion = Distortion(stage.loss).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
@@ -123,7 +123,7 @@ class StableCodecTask:
         """Bits per pixel that the rate parameter stands for at this step."""
         return target_bpp(rate, self.codec.config.rate_range) * annealed(self.stage, step)
 
-    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
         rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
@@ -132,7 +132,7 @@ class StableCodecTask:
                 latents, decoded, bpp = self._code(pixels, rate, target)
             restored = self.codec.synthesise_latents(decoded, rate)
             error = latent_mse(restored, latents)
-            total, figures = self.stage.loss.latent * error, {"latent_mse": error.mean().item()}
+            total, figures = self.stage.loss.latent * error, {"latent_mse": error.detach().mean()}
             output = self.codec.vae.decode(restored).float()
             compared = self.distortion(output, pixels)
             total, figures = total + compared.total, figures | compared.terms
@@ -141,7 +141,7 @@ class StableCodecTask:
                 realism = self.discriminator.generator_loss(compared.features[0])
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
-                figures |= {"realism": realism.mean().item(), "discriminator": adversary_loss.item()}
+                figures |= {"realism": realism.detach().mean(), "discriminator": adversary_loss.detach()}
         loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
         if self.stage.part != DECODER:
             figures |= self.control.update(rate, bpp.detach(), target)

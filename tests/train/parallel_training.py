@@ -27,7 +27,7 @@ class Toy:
     def is_foreign(self, name: str) -> bool:
         return False
 
-    def loss(self, batch: torch.Tensor, step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: torch.Tensor, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         pixels = batch.float() / 255
         self.model.count += 1
         return (self.model(pixels).mean(1) - pixels.mean(1) - 0.1).square().mean(), {}
@@ -44,7 +44,7 @@ def train(folder: Path) -> dict:
     trainer._train_step = lambda *arguments: losses.append(step(*arguments)) or losses[-1]
     trainer.run(iter([batch.chunk(world)[number] for batch in pictures]))
     weights = {name: value.flatten().tolist() for name, value in trainer.task.model.state_dict().items()}
-    return {"losses": [row["loss"] for row in losses], "weights": weights, "rank": rank()}
+    return {"losses": [row["loss"].item() for row in losses], "weights": weights, "rank": rank()}
 
 
 if __name__ == "__main__":

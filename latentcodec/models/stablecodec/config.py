@@ -15,7 +15,8 @@ class StableCodecConfig:
     """`widths` are the channels of features at strides 8, 16 and 32; latents y have stride 32, hyper-latents z 64.
 
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
-    little time but most of the parameters, and the weights have to fit in the package. `noise_planes`: of known noise
+    little time but most of the parameters, and the weights have to fit in the package. `encoder_depths`: residual blocks
+    at stride 8 of the auxiliary encoder and at stride 16 of the analysis. `noise_planes`: of known noise
     into the denoiser. `rate_range`: bits per pixel
     of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
     a search for a budget starts from it. `packed_tables`,
@@ -24,6 +25,7 @@ class StableCodecConfig:
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     widths: tuple[int, int, int] = (192, 192, 256)
+    encoder_depths: tuple[int, int] = (2, 3)
     y_channels: int = 256
     z_channels: int = 32
     hyper_width: int = 192
@@ -58,4 +60,4 @@ class StableCodecConfig:
 Y_STRIDE, Z_STRIDE = 32, 64
 # What the keys mean where a weights file is older than they are.
 EARLIER_AUTOENCODER: dict[str, Any] = {"shortcut": False, "noise_planes": 0}
-EARLIER: dict[str, Any] = {"packed_tables": 0, "packed_reach": 1, "noise_planes": 0}
+EARLIER: dict[str, Any] = {"encoder_depths": (1, 2), "packed_tables": 0, "packed_reach": 1, "noise_planes": 0}

@@ -7,6 +7,7 @@ Files are never coded with these networks: `integer_entropy` runs the same netwo
 """
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.config import StableCodecConfig
 
+MASKS_KEPT = 16
 INITIAL_POSITIONS = (3.0, 18.0)  # at the lowest and highest rate
 
 
@@ -98,9 +100,15 @@ class EntropyModel(nn.Module):
         for number, step in enumerate(self.steps):
             mean, position = step(known, base, rate)
             position = position + self.offset(rate)
-            mask = torch.from_numpy(step_mask(number, *y.shape[1:])).to(y.device)
+            mask = _step_mask(number, y.shape[1:], y.device)
             residual = y - mean
             information = gaussian_information(rate_proxy(residual, position), position)
             bits = bits + torch.where(mask, information, 0).sum((1, 2, 3))
             known = torch.where(mask, mean + round_through(residual), known)
         return known, bits
+
+
+@lru_cache(MASKS_KEPT)
+def _step_mask(step: int, shape: tuple[int, int, int], device: torch.device) -> Tensor:
+    """bool [M, h, w] on the device: kept there, since every copy to a GPU waits for it."""
+    return torch.from_numpy(step_mask(step, *shape)).to(device)

@@ -28,7 +28,7 @@ class AuxiliaryEncoder(Stack):
         w8, w16, _ = config.widths
         super().__init__(
             conv(192, w8, kernel=1),
-            ResBlock(w8),
+            *(ResBlock(w8) for _ in range(config.encoder_depths[0])),
             Down(w8, w16),
             ResBlock(w16),
         )
@@ -45,8 +45,7 @@ class Analysis(nn.Module):
         _, w16, w32 = config.widths
         self.merge = conv(4 * config.autoencoder.latent_channels + w16, w16, kernel=1)
         self.stack = Stack(
-            narrow(w16, config.embedding),
-            narrow(w16, config.embedding),
+            *(narrow(w16, config.embedding) for _ in range(config.encoder_depths[1])),
             Down(w16, w32),
             narrow(w32, config.embedding),
             narrow(w32, config.embedding),
