@@ -15,11 +15,10 @@ class StableCodecConfig:
     """`widths` are the channels of features at strides 8, 16 and 32; latents y have stride 32, hyper-latents z 64.
 
     Residual blocks at strides 16 and 32 are `narrow`: their hidden layer has half the channels. Coarse layers cost
-    little time but most of the parameters, and the weights have to fit in the package. `encoder_depths`: residual blocks
-    at stride 8 of the auxiliary encoder and at stride 16 of the analysis. `noise_planes`: of known noise
-    into the denoiser. `rate_range`: bits per pixel
-    of an average crop at both ends of the rate parameter, exponential between them; training holds the model to it, and
-    a search for a budget starts from it. `packed_tables`,
+    little time but most of the parameters, and the weights have to fit in the package. `encoder_depths`: residual
+    blocks at stride 8 of the auxiliary encoder and at stride 16 of the analysis. `noise_planes`: of known noise into
+    the denoiser. `rate_range`: bits per pixel of an average crop at both ends of the rate parameter, exponential
+    between them; training holds the model to it, and a search for a budget starts from it. `packed_tables`,
     `packed_reach`: symbols of the tables below the one are coded in quads, if they are no larger than the other.
     """
 
