@@ -20,7 +20,7 @@ BATCH = 8
 # Unscaled, the lowest rates dominate the gradients of analysis and entropy model; divided by lambda, the highest ones
 # those of the synthesis. This power of lambda gives every rate about the same say (docs/training.md).
 BALANCE = -0.25
-LOG_WEIGHT_RANGE = (math.log(0.01), math.log(1000.0))
+LOG_WEIGHT_RANGE = (math.log(0.01), math.log(20000.0))
 
 
 def target_bpp(rate: Tensor, rate_range: tuple[float, float]) -> Tensor:
