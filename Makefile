@@ -69,5 +69,8 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train texture --export runs/texture.safetensors
 	$(BIN)/lcodec train joint --export runs/joint.safetensors --average-with runs/texture.safetensors
 	$(BIN)/lcodec train perception --data $(DATA) $(if $(wildcard runs/perception/state.pt),,--start runs/joint.safetensors)
-	$(BIN)/lcodec train perception --export runs/stablecodec-mini.safetensors --average-with runs/joint.safetensors \
-		--share 0.7
+	$(BIN)/lcodec train perception --export runs/perception.safetensors --average-with runs/joint.safetensors
+	$(BIN)/lcodec train finish --data $(DATA) $(if $(wildcard runs/finish/state.pt),,--start runs/perception.safetensors)
+	$(BIN)/lcodec train finish --export runs/finish.safetensors --average-with runs/perception.safetensors --share 0.8
+	$(BIN)/lcodec train polish --data $(DATA) $(if $(wildcard runs/polish/state.pt),,--start runs/finish.safetensors)
+	$(BIN)/lcodec train polish --export runs/stablecodec-mini.safetensors --average-with runs/finish.safetensors

@@ -35,6 +35,9 @@ from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
 from latentcodec.rate import Quality
 
+# Of rounding, at any rate; what a search for a budget adds comes on top. Many latents lie just beyond a half. On
+# validation photographs at 0.03 bpp it is worth .4 dB for both models at equal bytes; at 0.15 bpp, next to nothing.
+LEAST_THRIFT = 0.01
 Networks = TypeVar("Networks", StableCodec, Sodec)
 
 
@@ -44,7 +47,6 @@ class NeuralPipeline(ABC, Generic[Networks]):
     codec_id: int
     y_per_z: int  # positions of y along a side of one position of z
     refinable = True
-    least_thrift = 0.0  # of rounding, at any rate; what a search for a budget adds comes on top
 
     def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
         self.fingerprint = fingerprint
@@ -90,7 +92,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
         sources = cache(source)
 
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
-            encoded = self._code(rate, sources(rate), rate_distortion_rounding(self.least_thrift + thrift))
+            encoded = self._code(rate, sources(rate), rate_distortion_rounding(LEAST_THRIFT + thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
@@ -156,7 +158,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
     def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
         """(z, y) -> what a decoder would know, and the bits that it costs."""
         counter = BitCounter(self._networks.config.packing)
-        quantise = rate_distortion_rounding(self.least_thrift)
+        quantise = rate_distortion_rounding(LEAST_THRIFT)
         latents = self._entropy.code(counter, rate, source[0].shape[1:], source, quantise)
         return latents, counter.bits
 

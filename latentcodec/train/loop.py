@@ -97,9 +97,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.task.model.to(self.device)
-        if self.device.type == "cuda":  # where tensor cores want channels last, and shapes never change
+        if self.device.type == "cuda":  # tensor cores want channels last, and products of reduced precision
             self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            torch.backends.cudnn.benchmark = True
             torch.set_float32_matmul_precision("high")
         self.optimiser = Optimiser(self.task.model, self.task.speeds, muon=self.stage.optimiser == MUON)
         self.average = self._copied()

@@ -198,20 +198,29 @@ PERCEPTION = replace(
     decay=0.85,
     loss=LossWeights(l1=0.2, mse=2.5, lpips_alex=2.2, vgg=1.1, texture=1.3, latent=0.01, adversarial=0.12),
 )
-# For a GPU: minutes there, and more crops than all stages before saw together.
+# For a GPU: minutes there, and three times the pixels that all stages before saw together.
 FINISH = replace(
     PERCEPTION,
     name="finish",
     start=PERCEPTION.name,
-    steps=9000,
-    batch=32,
+    steps=2700,
+    batch=64,
     crop=256,
     vgg_crop=192,
     learning_rate=5e-4,
     ema_decay=0.999,
     loss=LossWeights(l1=0.3, mse=6.0, lpips_alex=2.0, vgg=1.4, texture=1.5, latent=0.01, adversarial=0.12),
 )
-STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH)
+POLISH = replace(
+    FINISH,
+    name="polish",
+    start=FINISH.name,
+    steps=670,
+    learning_rate=3e-4,
+    warmup_steps=30,
+    loss=replace(FINISH.loss, mse=12.0),
+)
+STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))
