@@ -123,7 +123,11 @@ def prefetch_by_processes(sampler: CropSampler, size: int) -> Iterator[Tensor]:
     """
     processes = max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) - 2))
     loader = DataLoader(
-        _Batches(sampler, size), batch_size=None, num_workers=processes, multiprocessing_context="fork", pin_memory=True
+        _Batches(sampler, size),
+        batch_size=None,
+        num_workers=processes,
+        multiprocessing_context="fork",
+        pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
 

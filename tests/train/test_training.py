@@ -24,7 +24,14 @@ from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import objective, run
 from latentcodec.train.adversary import FeatureDiscriminator
-from latentcodec.train.data import CropSampler, is_validation, list_images, prefetch, to_unit
+from latentcodec.train.data import (
+    CropSampler,
+    is_validation,
+    list_images,
+    prefetch,
+    prefetch_by_processes,
+    to_unit,
+)
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
@@ -135,6 +142,22 @@ def test_texture_is_the_amount_of_detail_wherever_it_is() -> None:
     assert texture_distance(moved, features).max() < 1e-6
     assert texture_distance(blurred, features).min() > 0.05
     assert texture_distance([f * 2 for f in features], features).max() <= 1
+
+
+def test_texture_is_compared_window_by_window() -> None:
+    torch.manual_seed(0)
+    left, right = torch.rand(1, 4, 16, 8), 3 * torch.rand(1, 4, 16, 8)
+    picture, mirrored = torch.cat([left, right], 3), torch.cat([right, left], 3)
+    assert texture_distance([mirrored], [picture]).max() < 1e-6
+    assert texture_distance([mirrored], [picture], windows=2).min() > 0.05
+    assert texture_distance([picture], [picture], windows=2).tolist() == [0]
+
+
+def test_processes_prepare_different_crops(photos: Path) -> None:
+    batches = prefetch_by_processes(CropSampler(list_images(photos), 64, 0), 2)
+    seen = [next(batches) for _ in range(4)]
+    assert all(batch.shape == (2, 3, 64, 64) and batch.dtype == torch.uint8 for batch in seen)
+    assert not any(torch.equal(a, b) for number, a in enumerate(seen) for b in seen[:number])
 
 
 def test_autoencoder_starts_as_a_linear_transform(photos: Path) -> None:
