@@ -86,7 +86,10 @@ class IntegerConv:
 
 def _columns(padded: Numbers, kernel: int) -> Numbers:
     """[C, H + k - 1, W + k - 1] -> [C * k * k, H * W]: the neighbourhood of every position."""
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2))
+    if kernel == 1:
+        return padded.reshape(len(padded), -1)
+    # Writable because PyTorch takes no other arrays; nobody writes.
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(1, 2), writeable=True)
     return windows.transpose(0, 3, 4, 1, 2).reshape(len(padded) * kernel * kernel, -1)
 
 

@@ -19,6 +19,13 @@ def fast_autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
+def keep_fast(network: nn.Module, device: torch.device) -> None:
+    """Convert what `fast_autocast` would convert again at every call."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(fast_dtype(device))
+
+
 def compile_if_asked(network: nn.Module, device: torch.device) -> None:
     """On CUDA, if LCODEC_COMPILE is set: the first call takes minutes, and every one after it less than before."""
     if device.type == "cuda" and os.environ.get("LCODEC_COMPILE"):

@@ -12,6 +12,7 @@ import pytest
 
 from latentcodec.coding.fixedpoint import DEFINITION, FAST, Arithmetic, Integers
 from latentcodec.coding.symbols import SymbolDecoder, SymbolEncoder
+from latentcodec.models.blocks.products import TORCH
 from latentcodec.models.blocks.shipping import integer_tensors
 from latentcodec.models.sodec.integer_entropy import IntegerHyperprior
 from latentcodec.models.stablecodec.integer_entropy import IntegerEntropy
@@ -84,13 +85,14 @@ MODELS = [
 def test_int64_and_any_order_of_float64_select_the_same_tables(path: Path, rate: int) -> None:
     expected = trace(path, DEFINITION, rate)
     assert trace(path, FAST, rate) == expected
+    assert trace(path, TORCH, rate) == expected
     for seed in range(3):
         assert trace(path, ShuffledOrder(np.float64, seed), rate) == expected
 
 
 @pytest.mark.parametrize("path", MODELS)
 def test_decoder_in_another_arithmetic_reads_the_same_symbols(path: Path) -> None:
-    model, encoder = network(path, FAST), SymbolEncoder()
+    model, encoder = network(path, TORCH), SymbolEncoder()
     coded = model.code(encoder, 130, SHAPE, source(model))
     decoded = network(path, DEFINITION).code(SymbolDecoder(encoder.finish()), 130, SHAPE)
     assert np.array_equal(decoded.y, coded.y)
@@ -101,9 +103,9 @@ def test_decoder_in_another_arithmetic_reads_the_same_symbols(path: Path) -> Non
 def test_thread_count_does_not_matter() -> None:
     path = store.BUNDLED / "stablecodec-mini.safetensors"
     script = (
-        "from tests.models.test_exactness import trace, FAST\n"
+        "from tests.models.test_exactness import trace, TORCH\n"
         "from pathlib import Path\n"
-        f"print(trace(Path({str(path)!r}), FAST, 99)[0])"
+        f"print(trace(Path({str(path)!r}), TORCH, 99)[0])"
     )
     digests = set()
     for threads in ("1", "2", "3"):
@@ -117,7 +119,7 @@ def test_thread_count_does_not_matter() -> None:
 
 
 def test_digest_depends_on_every_symbol() -> None:
-    model = network(GOLDEN_WEIGHTS, FAST)
+    model = network(GOLDEN_WEIGHTS, TORCH)
     coded = model.code(SymbolEncoder(), 200, SHAPE, source(model))
     changed = 0
     for index in range(0, coded.y.size, 7):

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import (
     ACTIVATION_BITS,
-    FAST,
     Arithmetic,
     IntegerConv,
     Integers,
@@ -24,6 +23,7 @@ from latentcodec.coding.fixedpoint import (
 )
 from latentcodec.coding.symbols import Coder, TableIndex
 from latentcodec.coding.tables import TABLES
+from latentcodec.models.blocks.products import TORCH
 
 MEAN_BITS = 4
 MEAN_LIMIT = 1 << 14
@@ -83,7 +83,7 @@ class IntegerEntropyModel(Protocol):
 class IntegerNetworks:
     """Layers and knots as integer arrays, by the names that the export of a model gives them."""
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]], arithmetic: Arithmetic = FAST):
+    def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]], arithmetic: Arithmetic = TORCH):
         self.knots = {k: v.astype(np.int32) for k, v in arrays.items() if k.rpartition(".")[2] in KNOT_ARRAYS}
         self.convs = {
             k.removesuffix(".weight"): IntegerConv.build(

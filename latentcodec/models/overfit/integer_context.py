@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import (
     ACTIVATION_BITS,
-    FAST,
     WEIGHT_BITS,
     Arithmetic,
     Integers,
@@ -20,6 +19,7 @@ from latentcodec.coding.fixedpoint import (
 )
 from latentcodec.coding.symbols import Coder, TableIndex
 from latentcodec.coding.tables import TABLES
+from latentcodec.models.blocks.products import TORCH
 from latentcodec.models.overfit.context import (
     QUARTERS,
     RATE_SHIFT,
@@ -45,7 +45,7 @@ def code_grids(
     rate: int,
     size: tuple[int, int],
     source: Grids | None = None,
-    arithmetic: Arithmetic = FAST,
+    arithmetic: Arithmetic = TORCH,
 ) -> Grids:
     """Grids int32 [bands, C, h, w] per level <-> coder at rate 0..255, for latents of `size` (height, width).
 

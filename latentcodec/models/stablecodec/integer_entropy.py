@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import (
     ACTIVATION_BITS,
-    FAST,
     WEIGHT_BITS,
     Arithmetic,
     Integers,
@@ -31,13 +30,14 @@ from latentcodec.models.blocks.integers import (
     nearest,
     table_index,
 )
+from latentcodec.models.blocks.products import TORCH
 from latentcodec.models.blocks.quadtree import QUARTER_OF, STEPS, phase_slices
 
 
 class IntegerEntropy(IntegerNetworks):
     """The networks as integer arrays, by the names that `export_entropy` gives them."""
 
-    def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]], arithmetic: Arithmetic = FAST):
+    def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]], arithmetic: Arithmetic = TORCH):
         super().__init__(arrays, arithmetic)
         self._quarter_outputs = [
             [self.convs[f"step{step}.out"].rows(self._output_rows(quarter)) for quarter in range(4)]
