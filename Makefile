@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PHOTO := tests/data/coffee.png
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check format test test-full gpu-check wheel bench docs train-mini
+.PHONY: help install demo check format test test-full gpu-check large-check wheel bench docs train-mini
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -54,6 +54,9 @@ test-full: install  ## one step and one file with networks of the published size
 
 gpu-check: install  ## encode and decode on a CUDA device and the CPU, both ways, and print a table
 	$(BIN)/python -m tests.gpu_check
+
+large-check: install  ## a 4K picture with networks of the published sizes, in 8 GB; half an hour
+	$(BIN)/python -m tests.large_check 3840x2160 8GB
 
 wheel: install  ## build the wheel into dist/
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .

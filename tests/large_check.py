@@ -1,0 +1,143 @@
+"""Large pictures at full scale, within a limit of memory: python -m tests.large_check 3840x2160 8GB
+
+Random networks of the published sizes, written to files first, so that a process of its own encodes and another one
+decodes as anybody would, and neither has more in memory than that. Prints seconds and peak resident memory of both.
+Hours for 100 megapixels; `--sparse` computes one tile of every shape and fills in zeros for the others, which takes the
+same memory in a fraction of the time.
+"""
+
+import argparse
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentcodec.models.blocks.tiles import Tile, at
+from latentcodec.models.diffusion import layerwise
+from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
+from latentcodec.models.stablecodec.full import large
+from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
+from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.pipelines import stablecodec_full
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline, as_shipped
+from latentcodec.rate import Quality
+from latentcodec.units import parse_bytes
+from latentcodec.weights import store
+
+ENCODE, DECODE = "encode", "decode"
+NETWORKS = {"sd-turbo-vae": "vae.safetensors", "sd-turbo-unet": "unet.safetensors"}
+CHECKPOINT, FILE = "checkpoint.safetensors", "encoded.pickle"
+
+
+def write_networks(folder: Path) -> None:
+    """Random weights of the published sizes and types."""
+    config = FullConfig()
+    torch.manual_seed(0)
+    tensors = {
+        name: torch.randn(shape) * max(1, shape[1:].numel()) ** -0.5 + (1.0 if name.endswith("norm.weight") else 0.0)
+        for name, shape in expected_shapes(config).items()
+    }
+    shipped, metadata = as_shipped(tensors, torch.randn(1, 77, 1024), config)
+    store.write_tensors(shipped, folder / CHECKPOINT, metadata)
+    torch.set_default_dtype(torch.float16)
+    vae, unet = FrozenAutoencoder(config.stable_diffusion).network, build_unet(config.stable_diffusion)
+    for network, name in zip((vae, unet), NETWORKS.values(), strict=True):
+        store.write_tensors(network.state_dict(), folder / name, {})
+
+
+def run(what: str, folder: Path, size: tuple[int, int], limit: int) -> None:
+    """One direction, in this process; prints its line."""
+    networks = {name: store.Mapped(folder / file) for name, file in NETWORKS.items()}
+    stablecodec_full.store.load_one_by_one = networks.get  # type: ignore[assignment]
+    pipeline = FullStableCodecPipeline(store.read_weights(folder / CHECKPOINT), torch.device("cpu"))
+    started = time.perf_counter()
+    if what == ENCODE:
+        random = np.random.default_rng(0)
+        coarse = random.integers(0, 256, (size[1] // 16 + 1, size[0] // 16 + 1, 3), np.uint8)
+        picture = coarse.repeat(16, 0).repeat(16, 1)[: size[1], : size[0]]
+        encoded = pipeline.encode(picture, Quality(50), Settings(max_memory_bytes=limit))
+        (folder / FILE).write_bytes(pickle.dumps(encoded))
+    else:
+        encoded = pickle.loads((folder / FILE).read_bytes())
+        picture = pipeline.decode(encoded, size, max_memory_bytes=limit)
+        assert picture.shape == (size[1], size[0], 3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(f"{what}: {time.perf_counter() - started:.0f} s, peak {peak / 1e9:.2f} GB of {limit / 1e9:.2f}", flush=True)
+    if peak > limit:
+        sys.exit("more than was allowed")
+
+
+def compute_one_of_each_shape() -> None:
+    """Tiles of a shape that was seen already become zeros."""
+    whole_tiles, every_tile = layerwise._Stage._tiles, large.tiles
+    denoise = large.FullStableCodec.synthesise_latents
+    denoised: dict[Any, tuple[int, ...]] = {}
+
+    def synthesise_latents(model: Any, y: Tensor, inside: Any) -> Tensor:
+        shape = y.shape, tuple(side.stop - side.start for side in inside)
+        if shape not in denoised:
+            part = denoise(model, y, inside)
+            denoised[shape] = part.shape
+            return part
+        return torch.zeros(()).expand(denoised[shape])
+
+    layerwise._Stage._tiles = lambda stage, *size: _of_each_shape(whole_tiles(stage, *size))  # type: ignore[method-assign]
+    large.tiles = lambda *grid: _of_each_shape(every_tile(*grid))  # type: ignore[attr-defined]
+    layerwise.joined = large.joined = _joined_with_zeros  # type: ignore[attr-defined]
+    large.FullStableCodec.synthesise_latents = synthesise_latents  # type: ignore[method-assign]
+
+
+def _of_each_shape(cut: Iterable[Tile]) -> list[Tile]:
+    shapes = {tuple((side.start == 0, side.stop - side.start) for side in tile.seen): tile for tile in cut}
+    return list(shapes.values())
+
+
+def _joined_with_zeros(parts: Iterable[tuple[Tile, Tensor]], size: tuple[int, int], times: int) -> Tensor:
+    """As `joined`, but that every page of the result is written to."""
+    result = None
+    for tile, part in parts:
+        if result is None:
+            shape = 1, part.shape[1], *size
+            result = torch.empty(shape, dtype=part.dtype, memory_format=torch.channels_last).fill_(0)
+        result[at(tile.kept, times)] = part[at(tile.inside, times)]
+        del part
+    assert result is not None
+    return result
+
+
+def main() -> None:
+    """Networks into a folder, then a process for either direction."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", help="WIDTHxHEIGHT")
+    parser.add_argument("limit", help="of memory, as --max-memory has it")
+    parser.add_argument("--sparse", choices=[ENCODE, DECODE], nargs="*", default=[], help="directions to abridge")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--what", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    width, height = map(int, given.size.split("x"))
+    if given.what:
+        if given.what in given.sparse:
+            compute_one_of_each_shape()
+        run(given.what, given.folder, (width, height), parse_bytes(given.limit))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)
+        for what in (ENCODE, DECODE):
+            again = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--folder", folder, "--what", what]
+            subprocess.run(again, check=True)
+
+
+_WRITE = "import sys, pathlib, tests.large_check as check; check.write_networks(pathlib.Path(sys.argv[1]))"
+
+if __name__ == "__main__":
+    main()
