@@ -27,7 +27,10 @@ CONFIG = SodecConfig(
     noise_planes=2,
 )
 UNGUIDED = replace(CONFIG, guided=False)
+# Without octets, which came later, and with them for twice as many tables as in the shipped model.
 SODEC_WEIGHTS = Path(__file__).parent / "golden" / "sodec" / "tiny.safetensors"
+OCTETS_CONFIG = replace(CONFIG, packed_octets=24)
+OCTETS_WEIGHTS = SODEC_WEIGHTS.with_name("tiny-octets.safetensors")
 
 
 def build(seed: int = 0, config: SodecConfig = CONFIG) -> Sodec:

@@ -1,9 +1,9 @@
-"""Four likely symbols as one: the alphabet of quads.
+"""Likely symbols as one: the alphabets of quads and octets.
 
-A range coder with 32-bit words loses about 1.5e-4 bits on every symbol, however probable. Most symbols of narrow
-tables are zero, and there are tens of thousands of them. So four symbols in a row of the same narrow table are coded as
-one symbol of a product alphabet, as long as none of them is larger than the model's reach; otherwise an escape is
-coded, and they follow one by one.
+A range coder with 32-bit words loses about 1.3e-4 bits on every symbol, however probable. Most symbols of narrow
+tables are zero, and there are tens of thousands of them. So four or eight symbols in a row of the same narrow table are
+coded as one symbol of a product alphabet, as long as none of them is larger than the group's reach; otherwise an escape
+is coded, and they follow one by one.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ import numpy.typing as npt
 from latentcodec.coding.tables import LARGEST_SYMBOL, TOTAL, TOTAL_BITS, frequencies
 
 Codes = npt.NDArray[np.int32]
-QUAD = 4
+QUAD, OCTET = 4, 8
 ESCAPE_FREQUENCY = 1 << 12
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Which symbols a model codes in quads: those of the tables below `tables`, of size 0..`reach`."""
+class Group:
+    """So many symbols of size 0..`reach` as one code."""
 
-    tables: int = 0
-    reach: int = 1
+    size: int
+    reach: int
 
     @property
     def _base(self) -> int:
@@ -34,47 +34,76 @@ class Packing:
 
     @property
     def _places(self) -> Codes:
-        return np.array([self._base**place for place in reversed(range(QUAD))], np.int32)
+        return np.array([self._base**place for place in reversed(range(self.size))], np.int32)
 
     @property
     def escape(self) -> int:
-        """The code after those of all quads."""
-        return int(self._base**QUAD)
+        """The code after those of all groups."""
+        return int(self._base**self.size)
 
     def pack(self, symbols: npt.NDArray[np.int32]) -> tuple[Codes, npt.NDArray[np.int32]]:
-        """Symbols [N] of one table -> codes [N // 4], and what is coded one by one: escaped quads, and the rest."""
-        whole = len(symbols) // QUAD * QUAD
-        quads = symbols[:whole].reshape(-1, QUAD)
-        escaped = (np.abs(quads) > self.reach).any(axis=1)
-        codes = np.where(escaped, self.escape, (quads + self.reach) @ self._places).astype(np.int32)
-        return codes, np.concatenate([quads[escaped].ravel(), symbols[whole:]])
+        """Symbols [N] of one table -> codes [N // size], and what is coded one by one: escaped groups, and the rest."""
+        whole = len(symbols) // self.size * self.size
+        groups = symbols[:whole].reshape(-1, self.size)
+        escaped = (np.abs(groups) > self.reach).any(axis=1)
+        codes = np.where(escaped, self.escape, (groups + self.reach) @ self._places).astype(np.int32)
+        return codes, np.concatenate([groups[escaped].ravel(), symbols[whole:]])
 
     def plain_count(self, codes: Codes, count: int) -> int:
-        """How many of `count` symbols are coded one by one, given the codes of their quads."""
-        return int((codes == self.escape).sum()) * QUAD + count % QUAD
+        """How many of `count` symbols are coded one by one, given the codes of their groups."""
+        return int((codes == self.escape).sum()) * self.size + count % self.size
 
     def unpack(self, codes: Codes, plain: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int32]:
         """Inverse of `pack` for `count` symbols."""
-        quads = codes[:, None] // self._places % self._base - self.reach
+        groups = codes[:, None] // self._places % self._base - self.reach
         escaped = codes == self.escape
-        quads[escaped] = plain[: len(plain) - count % QUAD].reshape(-1, QUAD)
-        return np.concatenate([quads.ravel(), plain[len(plain) - count % QUAD :]])
+        groups[escaped] = plain[: len(plain) - count % self.size].reshape(-1, self.size)
+        return np.concatenate([groups.ravel(), plain[len(plain) - count % self.size :]])
+
+
+OCTETS = Group(OCTET, 1)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Which symbols a model codes in quads: those of the tables below `tables`, of size 0..`reach`; but those of the
+    tables below `octets` in octets."""
+
+    tables: int = 0
+    reach: int = 1
+    octets: int = 0
+
+    def group(self, table: int) -> Group | None:
+        """How the symbols of a table are coded; None: one by one."""
+        if table < self.octets:
+            return OCTETS
+        return Group(QUAD, self.reach) if table < self.tables else None
 
 
 @cache
-def quad_frequencies(table: int, reach: int) -> npt.NDArray[np.int64]:
-    """int64 [(2 reach + 1)^4 + 1], sum TOTAL: all quads of symbols -reach..reach in order, then the escape.
+def group_frequencies(table: int, group: Group) -> npt.NDArray[np.int64]:
+    """int64 [(2 reach + 1)^size + 1], sum TOTAL: all groups of symbols -reach..reach in order, then the escape.
 
-    Products of the single frequencies, rounded down but at least 1; what is missing goes to four zeros.
+    Products of the single frequencies, rounded down but at least 1; what is missing goes to the zeros.
     """
-    single = [int(f) for f in frequencies()[table, LARGEST_SYMBOL - reach : LARGEST_SYMBOL + reach + 1]]
-    shift = TOTAL_BITS * (QUAD - 1)
-    found = [max(1, prod(quad) >> shift) for quad in product(single, repeat=QUAD)]
-    found[len(found) // 2] += TOTAL - ESCAPE_FREQUENCY - sum(found)
-    return np.array([*found, ESCAPE_FREQUENCY], np.int64)
+    single = [int(f) for f in frequencies()[table, LARGEST_SYMBOL:]]
+    shift = TOTAL_BITS * (group.size - 1)
+    distinct, where = _magnitudes(group)
+    products = [max(1, prod(single[magnitude] for magnitude in row) >> shift) for row in distinct.tolist()]
+    found = np.append(np.array(products, np.int64)[where], ESCAPE_FREQUENCY)
+    found[len(where) // 2] += TOTAL - found.sum()
+    return found
 
 
 @cache
-def quad_information(table: int, reach: int) -> npt.NDArray[np.float64]:
+def _magnitudes(group: Group) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """Sizes of the symbols of a group, in ascending order, without repetition; and which of these each code has."""
+    groups = np.array(list(product(range(-group.reach, group.reach + 1), repeat=group.size)))
+    distinct, where = np.unique(np.sort(np.abs(groups), axis=1), axis=0, return_inverse=True)
+    return distinct, where.ravel()
+
+
+@cache
+def group_information(table: int, group: Group) -> npt.NDArray[np.float64]:
     """-log2 of the probabilities of codes, in bits. For counting bits only."""
-    return TOTAL_BITS - np.log2(quad_frequencies(table, reach))
+    return TOTAL_BITS - np.log2(group_frequencies(table, group))

@@ -6,8 +6,8 @@ latents once, in code that does not know which of the three it drives.
 
 Within one call, symbols are ordered by table, and by position among equals. Symbols of the tables below
 FIRST_CODED_TABLE are not coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
-loses on every symbol, however probable. For the same reason, symbols of narrow tables are coded in quads (packing.py);
-a model says which tables these are.
+loses on every symbol, however probable. For the same reason, symbols of narrow tables are coded in quads or octets
+(packing.py); a model says which tables these are.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.packing import QUAD, Packing, quad_information
+from latentcodec.coding.packing import Group, Packing, group_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TOTAL_BITS, information
 
@@ -51,7 +51,7 @@ def codable(tables: TableIndex, symbols: Symbols) -> Symbols:
 
 
 class SymbolEncoder:
-    """Writes symbols, some of them in quads; `finish` returns the payload."""
+    """Writes symbols, some of them in groups; `finish` returns the payload."""
 
     def __init__(self, packing: Packing = SINGLY) -> None:
         self._writer = RangeWriter()
@@ -62,9 +62,9 @@ class SymbolEncoder:
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if table < self._packing.tables:
-                codes, chosen = self._packing.pack(chosen)
-                self._writer.write_quads(codes, table, self._packing.reach)
+            if group := self._packing.group(table):
+                codes, chosen = group.pack(chosen)
+                self._writer.write_groups(codes, table, group)
             self._writer.write(chosen, table)
         return known
 
@@ -88,18 +88,18 @@ class SymbolDecoder:
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         known = np.zeros(len(tables), np.int32)
         for table, positions in _runs(tables):
-            known[positions] = self._read(len(positions), table)
+            known[positions] = self._read(len(positions), table, self._packing.group(table))
         return known
 
     def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
         return np.stack([self._reader.read_row(count, row) for row in rows])
 
-    def _read(self, count: int, table: int) -> Symbols:
-        if table >= self._packing.tables:
+    def _read(self, count: int, table: int, group: Group | None) -> Symbols:
+        if group is None:
             return self._reader.read(count, table)
-        codes = self._reader.read_quads(count // QUAD, table, self._packing.reach)
-        plain = self._reader.read(self._packing.plain_count(codes, count), table)
-        return self._packing.unpack(codes, plain, count)
+        codes = self._reader.read_groups(count // group.size, table, group)
+        plain = self._reader.read(group.plain_count(codes, count), table)
+        return group.unpack(codes, plain, count)
 
 
 class BitCounter:
@@ -114,9 +114,9 @@ class BitCounter:
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if table < self._packing.tables:
-                codes, chosen = self._packing.pack(chosen)
-                self.bits += float(quad_information(table, self._packing.reach)[codes].sum())
+            if group := self._packing.group(table):
+                codes, chosen = group.pack(chosen)
+                self.bits += float(group_information(table, group)[codes].sum())
             self.bits += float(information()[table, chosen + LARGEST_SYMBOL].sum())
         return known
 

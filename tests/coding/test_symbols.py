@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentcodec.coding.packing import Packing, quad_frequencies
+from latentcodec.coding.packing import OCTETS, Group, Packing, group_frequencies
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter
 from latentcodec.coding.symbols import SINGLY, BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import (
@@ -20,7 +20,7 @@ from latentcodec.coding.tables import (
 )
 from latentcodec.errors import CorruptError
 
-PACKINGS = st.builds(Packing, st.integers(0, TABLES), st.integers(1, 2))
+PACKINGS = st.builds(Packing, st.integers(0, TABLES), st.integers(1, 2), st.integers(0, TABLES))
 
 
 def draw(seed: int, count: int, largest_table: int = TABLES - 1) -> tuple[np.ndarray, np.ndarray]:
@@ -80,26 +80,37 @@ def test_large_payload_is_within_half_a_percent_and_four_bytes() -> None:
     assert bits / 8 - 1 <= len(payload) <= bits / 8 * 1.005 + 4
 
 
-@pytest.mark.parametrize("packing", [Packing(13, 1), Packing(19, 2)])
-def test_quads_lose_less_than_single_symbols(packing: Packing) -> None:
+@pytest.mark.parametrize("packing", [Packing(13, 1), Packing(19, 2), Packing(octets=12)])
+def test_groups_lose_less_than_single_symbols(packing: Packing) -> None:
     rng = np.random.default_rng(3)
-    tables = rng.integers(FIRST_CODED_TABLE, packing.tables, 100_000).astype(np.uint8)
+    tables = rng.integers(FIRST_CODED_TABLE, max(packing.tables, packing.octets), 100_000).astype(np.uint8)
     symbols = np.rint(rng.normal(size=100_000) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.int32)
     lost = [len(encode(tables, symbols, p)[0]) - count_bits(tables, symbols, p) / 8 for p in (SINGLY, packing)]
     assert lost[1] < 1.2 < lost[0]
     assert count_bits(tables, symbols, packing) == pytest.approx(count_bits(tables, symbols), rel=0.002)
 
 
-@pytest.mark.parametrize("reach", [1, 2])
-def test_quads_have_every_combination_in_order(reach: int) -> None:
-    packing = Packing(TABLES, reach)
-    symbols = np.array(list(itertools.product(range(-reach, reach + 1), repeat=4)), np.int32)
-    codes, plain = packing.pack(symbols.ravel())
-    assert codes.tolist() == list(range(packing.escape))
+def test_octets_lose_half_of_what_quads_do() -> None:
+    rng = np.random.default_rng(4)
+    tables = rng.integers(FIRST_CODED_TABLE, 12, 400_000).astype(np.uint8)
+    symbols = np.rint(rng.normal(size=400_000) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.int32)
+    packings = Packing(12, 3), Packing(12, 3, 12)
+    quads, octets = (len(encode(tables, symbols, p)[0]) - count_bits(tables, symbols, p) / 8 for p in packings)
+    assert octets < 0.7 * quads
+
+
+@pytest.mark.parametrize("group", [Group(4, 1), Group(4, 2), OCTETS])
+def test_groups_have_every_combination_in_order(group: Group) -> None:
+    symbols = np.array(list(itertools.product(range(-group.reach, group.reach + 1), repeat=group.size)), np.int32)
+    codes, plain = group.pack(symbols.ravel())
+    assert codes.tolist() == list(range(group.escape))
     assert plain.size == 0
-    assert packing.pack(np.array([0, 0, reach + 1, 0, 5, 6], np.int32))[0].tolist() == [packing.escape]
+    wide = np.array([0, 0, group.reach + 1] + (group.size - 3) * [0] + [5, 6], np.int32)
+    codes, plain = group.pack(wide)
+    assert codes.tolist() == [group.escape]
+    assert plain.tolist() == wide.tolist()
     for table in range(FIRST_CODED_TABLE, TABLES):
-        chosen = quad_frequencies(table, reach)
+        chosen = group_frequencies(table, group)
         assert chosen.sum() == TOTAL
         assert chosen.min() >= 1
 

@@ -57,9 +57,9 @@ def tables(data: bytes) -> list[list[int]]:
 class Decoder:
     """Range coder."""
 
-    def __init__(self, payload: bytes, frequencies: list[list[int]], packed_tables: int = 0, reach: int = 1):
+    def __init__(self, payload: bytes, frequencies: list[list[int]], quads: int = 0, reach: int = 1, octets: int = 0):
         self.payload, self.frequencies = payload, frequencies
-        self.packed_tables, self.reach = packed_tables, reach
+        self.quads, self.reach, self.octets = quads, reach, octets
         self.lower, self.width, self.point, self.position = 0, 2**64 - 1, 0, 0
         for _ in range(2):
             self.point = self.point << 32 | self.word()
@@ -94,25 +94,31 @@ class Decoder:
         symbols = [0] * len(t)
         for k in range(4, 64):
             run = [i for i in range(len(t)) if t[i] == k]
-            if k < self.packed_tables:
-                row, b = quads(self.frequencies[k], self.reach), 2 * self.reach + 1
-                codes = [self.column(row) for _ in range(len(run) // 4)]
+            if k < max(self.quads, self.octets):
+                w, r = (8, 1) if k < self.octets else (4, self.reach)
+                row, b = packed(self.frequencies[k], w, r), 2 * r + 1
+                codes = [self.column(row) for _ in range(len(run) // w)]
                 for j, code in enumerate(codes):
-                    if code < b**4:
-                        for i, place in zip(run[4 * j : 4 * j + 4], (b**3, b**2, b, 1), strict=True):
-                            symbols[i] = code // place % b - self.reach
-                escaped = [i for j, code in enumerate(codes) if code == b**4 for i in run[4 * j : 4 * j + 4]]
-                run = escaped + run[len(codes) * 4 :]
+                    if code < b**w:
+                        for place, i in enumerate(reversed(run[w * j : w * j + w])):
+                            symbols[i] = code // b**place % b - r
+                escaped = [i for j, code in enumerate(codes) if code == b**w for i in run[w * j : w * j + w]]
+                run = escaped + run[len(codes) * w :]
             for i in run:
                 symbols[i] = self.symbol(k)
         return symbols
 
 
-def quads(row: list[int], reach: int) -> list[int]:
-    """Frequencies of the codes of quads."""
-    f, b = row[255 - reach : 256 + reach], 2 * reach + 1
-    g = [max(1, (f[c // b**3] * f[c // b**2 % b] * f[c // b % b] * f[c % b]) >> 72) for c in range(b**4)] + [4096]
-    g[b**4 // 2] += 2**24 - sum(g)
+def packed(row: list[int], w: int, r: int) -> list[int]:
+    """Frequencies of the codes of quads and octets."""
+    b, g = 2 * r + 1, []
+    for code in range(b**w):
+        product = 1
+        for place in range(w):
+            product *= row[255 + code // b**place % b - r]
+        g.append(max(1, product >> 24 * (w - 1)))
+    g.append(4096)
+    g[b**w // 2] += 2**24 - sum(g)
     return g
 
 

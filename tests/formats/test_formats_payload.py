@@ -57,6 +57,9 @@ def test_fractional_bits():
     assert rows[0][3] == "-2^20 .. 2^20"
 
 
+PACKINGS = [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1), Packing(30, 1, 12), Packing(9, 2, 20)]
+
+
 def random_group(rng, count, spread):
     """Tables and symbols: likely ones (spread 1) or anything at all (large spread)."""
     t = rng.integers(0, 64, count).astype(np.uint8)
@@ -66,13 +69,15 @@ def random_group(rng, count, spread):
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 30.0])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 150])
-@pytest.mark.parametrize("packing", [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1)])
+@pytest.mark.parametrize(
+    "packing", [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1), Packing(30, 1, 12), Packing(9, 2, 20)]
+)
 def test_second_range_decoder(frequencies, count, spread, packing):
     rng = np.random.default_rng(count)
     groups = [random_group(rng, count, spread) for _ in range(3)]
     encoder = SymbolEncoder(packing)
     known = [encoder.code(t, symbols).tolist() for t, symbols in groups]
-    decoder = second.Decoder(encoder.finish(), frequencies, packing.tables, packing.reach)
+    decoder = second.Decoder(encoder.finish(), frequencies, packing.tables, packing.reach, packing.octets)
     assert [decoder.group(t.tolist()) for t, _ in groups] == known
 
 

@@ -23,7 +23,7 @@ from latentcodec.models.sodec.export import NOT_FLOATS, export_entropy
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.weights import store
 from tests import tiny_sodec
-from tests.golden.sodec.create import FOLDER
+from tests.golden.sodec.create import CASES, FOLDER
 
 SHARED = ("embedding.", "unet.")
 NOISE = noise_of("stablecodec.md") | noise_of("sodec.md")
@@ -51,6 +51,14 @@ def test_sizes_equal_those_of_the_shipped_model():
         for name in key.split("."):
             value = getattr(value, name)
         assert size == (", ".join(map(str, value)) if isinstance(value, tuple) else str(value)), meaning
+
+
+def test_an_absent_key_means_what_the_document_says():
+    values = json.loads(SodecConfig().to_json())
+    del values["packed_octets"]
+    assert SodecConfig.from_json(json.dumps(values)).packed_octets == 0
+    said = {key: meaning for _, key, _, meaning in table_after("sodec.md", "symbol | key | sodec-mini")}
+    assert "0 where the key is absent" in said["packed_octets"]
 
 
 class Pictures(Layers):
@@ -132,14 +140,15 @@ def test_formulas_give_the_pixels_of_the_model():
                 torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["plain", "one-pixel", "lowest-rate"])
+@pytest.mark.parametrize("name", ["plain", "one-pixel", "lowest-rate", "octets"])
 def test_golden_files_decode_by_the_documents_alone(name):
     file = container.read((FOLDER / f"{name}.lcx").read_bytes())
-    weights = store.read_weights(tiny_sodec.SODEC_WEIGHTS)
+    weights = store.read_weights(CASES[name][2])
     lists = {k.removeprefix("integer."): v.tolist() for k, v in weights.tensors.items() if k.startswith("integer.")}
     frequencies = second.tables((Path(tables.__file__).parent / "gaussian.bin").read_bytes())
     config = json.loads(weights.metadata["config"])
-    decoder = second.Decoder(file.payload, frequencies, config["packed_tables"], config["packed_reach"])
+    constants = config["packed_tables"], config["packed_reach"], config.get("packed_octets", 0)
+    decoder = second.Decoder(file.payload, frequencies, *constants)
     z, y = second.SodecLatents(lists, file.rate).decode(decoder, -(-file.height // 64), -(-file.width // 64))
     assert second.digest(z, y) == file.symbols
     exact = np.array(z, "<i4").tobytes() + np.array(y, "<i8").tobytes()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
@@ -20,7 +21,8 @@ class SodecConfig:
     `tokens`: channels of the guidance, one token for every 32x32 pixels; `heads` and `reach` of its cross-attention,
     which sees the tokens up to `reach` positions away. `guided`: whether there is guidance at all; without, the model
     is the baseline of an ablation. `stable_diffusion`: the frozen networks of the full scale; None: those of the mini
-    scale. `rate_range`, `packed_tables`, `packed_reach`: as in StableCodecConfig.
+    scale. `rate_range`, `packed_tables`, `packed_reach`: as in StableCodecConfig. `packed_octets`: symbols of the
+    tables below it are coded in octets.
     """
 
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
@@ -40,6 +42,7 @@ class SodecConfig:
     rate_range: tuple[float, float] = (0.005, 0.6)
     packed_tables: int = 36
     packed_reach: int = 3
+    packed_octets: int = 12
     stable_diffusion: StableDiffusionConfig | None = None
 
     @property
@@ -49,8 +52,8 @@ class SodecConfig:
 
     @property
     def packing(self) -> Packing:
-        """Which symbols are coded in quads."""
-        return Packing(self.packed_tables, self.packed_reach)
+        """Which symbols are coded in quads or octets."""
+        return Packing(self.packed_tables, self.packed_reach, self.packed_octets)
 
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
@@ -64,11 +67,12 @@ class SodecConfig:
             inner = AutoencoderConfig(**with_tuples(values.pop("autoencoder")))
             outer = values.pop("stable_diffusion", None)
             frozen = None if outer is None else StableDiffusionConfig(**with_tuples(outer))
-            return cls(autoencoder=inner, stable_diffusion=frozen, **with_tuples(values))
+            return cls(autoencoder=inner, stable_diffusion=frozen, **(EARLIER | with_tuples(values)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
 
 
+EARLIER: dict[str, Any] = {"packed_octets": 0}  # what the key means where a weights file is older than it is
 SCALES = {
     "mini": SodecConfig(),
     "sd21": SodecConfig(

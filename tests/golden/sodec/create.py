@@ -2,7 +2,7 @@
 
     python -m tests.golden.sodec.create NAME      add a golden file under a new name
 
-They use the tiny model beside them. Every case has NAME.lcx, the decoded pictures NAME.png and NAME.preview.png, and a
+They use the tiny models beside them. Every case has NAME.lcx, the decoded pictures NAME.png and NAME.preview.png, and a
 line in golden.json (digest of the exact symbols).
 """
 
@@ -25,17 +25,18 @@ from tests import tiny_sodec
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "data" / "coffee.png"
 CASES = {
-    "plain": ((96, 128), 60),
-    "one-pixel": ((1, 1), 128),
-    "odd-size": ((131, 70), 200),
-    "lowest-rate": ((192, 128), 0),
-    "highest-rate": ((150, 100), 255),
+    "plain": ((96, 128), 60, tiny_sodec.SODEC_WEIGHTS),
+    "one-pixel": ((1, 1), 128, tiny_sodec.SODEC_WEIGHTS),
+    "odd-size": ((131, 70), 200, tiny_sodec.SODEC_WEIGHTS),
+    "lowest-rate": ((192, 128), 0, tiny_sodec.SODEC_WEIGHTS),
+    "highest-rate": ((150, 100), 255, tiny_sodec.SODEC_WEIGHTS),
+    "octets": ((150, 100), 150, tiny_sodec.OCTETS_WEIGHTS),
 }
 
 
-def symbols_digest(file: LcodecFile) -> str:
-    """SHA-256 of z (int32) and y^ in sixteenths (int64), little-endian."""
-    weights = store.read_weights(tiny_sodec.SODEC_WEIGHTS)
+def symbols_digest(file: LcodecFile, path: Path) -> str:
+    """SHA-256 of z (int32) and y^ in sixteenths (int64), little-endian; `path`: of the weights."""
+    weights = store.read_weights(path)
     config = SodecConfig.from_json(weights.metadata["config"])
     arrays = {name: value.numpy() for name, value in integer_tensors(weights.tensors).items()}
     shape = -(-file.height // Z_STRIDE), -(-file.width // Z_STRIDE)
@@ -45,11 +46,11 @@ def symbols_digest(file: LcodecFile) -> str:
 
 def create(name: str) -> None:
     """Encode one case and record what it decodes to."""
-    (width, height), rate = CASES[name]
+    (width, height), rate, weights = CASES[name]
     path = FOLDER / f"{name}.lcx"
     if path.exists():
         sys.exit(f"{path} exists, and golden files do not change")
-    pipeline = tiny_sodec.load()
+    pipeline = tiny_sodec.load(weights)
     pixels = read_rgb(PHOTO)[100 : 100 + height, 200 : 200 + width]
     encoded = pipeline.encode(pixels, Quality(rate * 100 / 255))
     file = LcodecFile(3, width, height, rate, pipeline.fingerprint, encoded.symbols, encoded.payload, ())
@@ -59,7 +60,7 @@ def create(name: str) -> None:
         (FOLDER / f"{name}{suffix}.png").write_bytes(write_picture(picture, ".png"))
     index = FOLDER / "golden.json"
     known = json.loads(index.read_text()) if index.exists() else {}
-    known[name] = symbols_digest(file)
+    known[name] = symbols_digest(file, weights)
     index.write_text(json.dumps(known, indent=1) + "\n")
 
 
