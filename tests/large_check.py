@@ -2,8 +2,7 @@
 
 Random networks of the published sizes, written to files first, so that a process of its own encodes and another one
 decodes as anybody would, and neither has more in memory than that. Prints seconds and peak resident memory of both.
-Hours for 100 megapixels; `--sparse` computes one tile of every shape and fills in zeros for the others, which takes the
-same memory in a fraction of the time.
+Half an hour for 4K, hours for 100 megapixels.
 """
 
 import argparse
@@ -13,18 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from latentcodec.models.blocks.tiles import Tile, at
-from latentcodec.models.diffusion import layerwise
 from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
-from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.pipelines import stablecodec_full
@@ -77,57 +70,16 @@ def run(what: str, folder: Path, size: tuple[int, int], limit: int) -> None:
         sys.exit("more than was allowed")
 
 
-def compute_one_of_each_shape() -> None:
-    """Tiles of a shape that was seen already become zeros."""
-    whole_tiles, every_tile = layerwise._Stage._tiles, large.tiles
-    denoise = large.FullStableCodec.synthesise_latents
-    denoised: dict[Any, tuple[int, ...]] = {}
-
-    def synthesise_latents(model: Any, y: Tensor, inside: Any) -> Tensor:
-        shape = y.shape, tuple(side.stop - side.start for side in inside)
-        if shape not in denoised:
-            part = denoise(model, y, inside)
-            denoised[shape] = part.shape
-            return part
-        return torch.zeros(()).expand(denoised[shape])
-
-    layerwise._Stage._tiles = lambda stage, *size: _of_each_shape(whole_tiles(stage, *size))  # type: ignore[method-assign]
-    large.tiles = lambda *grid: _of_each_shape(every_tile(*grid))  # type: ignore[attr-defined]
-    layerwise.joined = large.joined = _joined_with_zeros  # type: ignore[attr-defined]
-    large.FullStableCodec.synthesise_latents = synthesise_latents  # type: ignore[method-assign]
-
-
-def _of_each_shape(cut: Iterable[Tile]) -> list[Tile]:
-    shapes = {tuple((side.start == 0, side.stop - side.start) for side in tile.seen): tile for tile in cut}
-    return list(shapes.values())
-
-
-def _joined_with_zeros(parts: Iterable[tuple[Tile, Tensor]], size: tuple[int, int], times: int) -> Tensor:
-    """As `joined`, but that every page of the result is written to."""
-    result = None
-    for tile, part in parts:
-        if result is None:
-            shape = 1, part.shape[1], *size
-            result = torch.empty(shape, dtype=part.dtype, memory_format=torch.channels_last).fill_(0)
-        result[at(tile.kept, times)] = part[at(tile.inside, times)]
-        del part
-    assert result is not None
-    return result
-
-
 def main() -> None:
     """Networks into a folder, then a process for either direction."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", help="WIDTHxHEIGHT")
     parser.add_argument("limit", help="of memory, as --max-memory has it")
-    parser.add_argument("--sparse", choices=[ENCODE, DECODE], nargs="*", default=[], help="directions to abridge")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     if given.what:
-        if given.what in given.sparse:
-            compute_one_of_each_shape()
         run(given.what, given.folder, (width, height), parse_bytes(given.limit))
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -25,9 +25,10 @@ CONFIG = SodecConfig(
     tokens=8,
     heads=2,
     noise_planes=2,
+    packed_octets=0,
 )
 UNGUIDED = replace(CONFIG, guided=False)
-# Without octets, which came later, and with them for twice as many tables as in the shipped model.
+# Without octets, which came later, and with them.
 SODEC_WEIGHTS = Path(__file__).parent / "golden" / "sodec" / "tiny.safetensors"
 OCTETS_CONFIG = replace(CONFIG, packed_octets=24)
 OCTETS_WEIGHTS = SODEC_WEIGHTS.with_name("tiny-octets.safetensors")

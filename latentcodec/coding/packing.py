@@ -1,9 +1,9 @@
 """Likely symbols as one: the alphabets of quads and octets.
 
-A range coder with 32-bit words loses about 1.3e-4 bits on every symbol, however probable. Most symbols of narrow
+A range coder with 32-bit words loses about 1e-4 bits on every symbol, however probable. Most symbols of narrow
 tables are zero, and there are tens of thousands of them. So four or eight symbols in a row of the same narrow table are
-coded as one symbol of a product alphabet, as long as none of them is larger than the group's reach; otherwise an escape
-is coded, and they follow one by one.
+coded as one symbol of a product alphabet, as long as none of them is larger than the pack's reach; otherwise an escape
+is coded, and they follow one by one. (An octet is eight symbols here, not a byte.)
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ ESCAPE_FREQUENCY = 1 << 12
 
 
 @dataclass(frozen=True)
-class Group:
-    """So many symbols of size 0..`reach` as one code."""
+class Pack:
+    """`size` symbols in a row, of magnitude 0..`reach`, as one code."""
 
     size: int
     reach: int
@@ -38,57 +38,57 @@ class Group:
 
     @property
     def escape(self) -> int:
-        """The code after those of all groups."""
+        """The code after those of all packs."""
         return int(self._base**self.size)
 
-    def pack(self, symbols: npt.NDArray[np.int32]) -> tuple[Codes, npt.NDArray[np.int32]]:
-        """Symbols [N] of one table -> codes [N // size], and what is coded one by one: escaped groups, and the rest."""
+    def join(self, symbols: npt.NDArray[np.int32]) -> tuple[Codes, npt.NDArray[np.int32]]:
+        """Symbols [N] of one table -> codes [N // size], and what is coded one by one: escaped packs, and the rest."""
         whole = len(symbols) // self.size * self.size
-        groups = symbols[:whole].reshape(-1, self.size)
-        escaped = (np.abs(groups) > self.reach).any(axis=1)
-        codes = np.where(escaped, self.escape, (groups + self.reach) @ self._places).astype(np.int32)
-        return codes, np.concatenate([groups[escaped].ravel(), symbols[whole:]])
+        packs = symbols[:whole].reshape(-1, self.size)
+        escaped = (np.abs(packs) > self.reach).any(axis=1)
+        codes = np.where(escaped, self.escape, (packs + self.reach) @ self._places).astype(np.int32)
+        return codes, np.concatenate([packs[escaped].ravel(), symbols[whole:]])
 
     def plain_count(self, codes: Codes, count: int) -> int:
-        """How many of `count` symbols are coded one by one, given the codes of their groups."""
+        """How many of `count` symbols are coded one by one, given the codes of their packs."""
         return int((codes == self.escape).sum()) * self.size + count % self.size
 
-    def unpack(self, codes: Codes, plain: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int32]:
-        """Inverse of `pack` for `count` symbols."""
-        groups = codes[:, None] // self._places % self._base - self.reach
+    def split(self, codes: Codes, plain: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.int32]:
+        """Inverse of `join` for `count` symbols."""
+        packs = codes[:, None] // self._places % self._base - self.reach
         escaped = codes == self.escape
-        groups[escaped] = plain[: len(plain) - count % self.size].reshape(-1, self.size)
-        return np.concatenate([groups.ravel(), plain[len(plain) - count % self.size :]])
+        packs[escaped] = plain[: len(plain) - count % self.size].reshape(-1, self.size)
+        return np.concatenate([packs.ravel(), plain[len(plain) - count % self.size :]])
 
 
-OCTETS = Group(OCTET, 1)
+OCTETS = Pack(OCTET, 1)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """Which symbols a model codes in quads: those of the tables below `tables`, of size 0..`reach`; but those of the
-    tables below `octets` in octets."""
+    """Which symbols a model codes in quads: those of the tables below `tables`, of magnitude 0..`reach`; but those
+    of the tables below `octets` in octets, of 0..1."""
 
     tables: int = 0
     reach: int = 1
     octets: int = 0
 
-    def group(self, table: int) -> Group | None:
+    def of(self, table: int) -> Pack | None:
         """How the symbols of a table are coded; None: one by one."""
         if table < self.octets:
             return OCTETS
-        return Group(QUAD, self.reach) if table < self.tables else None
+        return Pack(QUAD, self.reach) if table < self.tables else None
 
 
 @cache
-def group_frequencies(table: int, group: Group) -> npt.NDArray[np.int64]:
-    """int64 [(2 reach + 1)^size + 1], sum TOTAL: all groups of symbols -reach..reach in order, then the escape.
+def pack_frequencies(table: int, pack: Pack) -> npt.NDArray[np.int64]:
+    """int64 [(2 reach + 1)^size + 1], sum TOTAL: all packs of symbols -reach..reach in order, then the escape.
 
     Products of the single frequencies, rounded down but at least 1; what is missing goes to the zeros.
     """
     single = [int(f) for f in frequencies()[table, LARGEST_SYMBOL:]]
-    shift = TOTAL_BITS * (group.size - 1)
-    distinct, where = _magnitudes(group)
+    shift = TOTAL_BITS * (pack.size - 1)
+    distinct, where = _magnitudes(pack)
     products = [max(1, prod(single[magnitude] for magnitude in row) >> shift) for row in distinct.tolist()]
     found = np.append(np.array(products, np.int64)[where], ESCAPE_FREQUENCY)
     found[len(where) // 2] += TOTAL - found.sum()
@@ -96,14 +96,14 @@ def group_frequencies(table: int, group: Group) -> npt.NDArray[np.int64]:
 
 
 @cache
-def _magnitudes(group: Group) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
-    """Sizes of the symbols of a group, in ascending order, without repetition; and which of these each code has."""
-    groups = np.array(list(product(range(-group.reach, group.reach + 1), repeat=group.size)))
-    distinct, where = np.unique(np.sort(np.abs(groups), axis=1), axis=0, return_inverse=True)
+def _magnitudes(pack: Pack) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """Magnitudes of the symbols of a pack, in ascending order, without repetition; and which of these each code has."""
+    packs = np.array(list(product(range(-pack.reach, pack.reach + 1), repeat=pack.size)))
+    distinct, where = np.unique(np.sort(np.abs(packs), axis=1), axis=0, return_inverse=True)
     return distinct, where.ravel()
 
 
 @cache
-def group_information(table: int, group: Group) -> npt.NDArray[np.float64]:
+def pack_information(table: int, pack: Pack) -> npt.NDArray[np.float64]:
     """-log2 of the probabilities of codes, in bits. For counting bits only."""
-    return TOTAL_BITS - np.log2(group_frequencies(table, group))
+    return TOTAL_BITS - np.log2(pack_frequencies(table, pack))

@@ -11,7 +11,7 @@ import constriction
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.packing import Group, group_frequencies
+from latentcodec.coding.packing import Pack, pack_frequencies
 from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, TOTAL, frequencies
 from latentcodec.errors import CorruptError
 
@@ -21,9 +21,9 @@ _STATE_BYTES = 8
 
 
 @cache
-def _model(table: int, group: Group | None = None) -> "constriction.stream.model.Categorical":
-    """Of symbols, or of groups of them."""
-    return _model_of(frequencies()[table] if group is None else group_frequencies(table, group))
+def _model(table: int, pack: Pack | None = None) -> "constriction.stream.model.Categorical":
+    """Of symbols, or of packs of them."""
+    return _model_of(frequencies()[table] if pack is None else pack_frequencies(table, pack))
 
 
 def _model_of(row: npt.NDArray[np.int64]) -> "constriction.stream.model.Categorical":
@@ -51,12 +51,12 @@ class RangeWriter:
         shifted = np.ascontiguousarray(symbols + LARGEST_SYMBOL, dtype=np.int32)
         self._encoder.encode(shifted, _model(table))
 
-    def write_groups(self, codes: Symbols, table: int, group: Group) -> None:
-        """Append int32 codes of `Group.pack`, all from one table. Raises ValueError."""
+    def write_packs(self, codes: Symbols, table: int, pack: Pack) -> None:
+        """Append int32 codes of `Pack.join`, all from one table. Raises ValueError."""
         _check_table(table)
-        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) <= group.escape:
-            raise ValueError("not the code of a group")
-        self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, group))
+        if codes.size and not 0 <= int(codes.min()) <= int(codes.max()) <= pack.escape:
+            raise ValueError("not the code of a pack")
+        self._encoder.encode(np.ascontiguousarray(codes, dtype=np.int32), _model(table, pack))
 
     def write_row(self, numbers: Symbols, row: npt.NDArray[np.int64]) -> None:
         """Append int32 numbers 0..len(row) - 1 with frequencies of their own, sum TOTAL, each at least 1."""
@@ -106,17 +106,17 @@ class RangeReader:
         """The next `count` symbols, int32. Raises CorruptError where no valid encoder wrote these bytes."""
         return self._decode(count, table, None) - np.int32(LARGEST_SYMBOL)
 
-    def read_groups(self, count: int, table: int, group: Group) -> Symbols:
-        """The next `count` codes of groups, int32. Raises CorruptError likewise."""
-        return self._decode(count, table, group)
+    def read_packs(self, count: int, table: int, pack: Pack) -> Symbols:
+        """The next `count` codes of packs, int32. Raises CorruptError likewise."""
+        return self._decode(count, table, pack)
 
     def read_row(self, count: int, row: npt.NDArray[np.int64]) -> Symbols:
         """The next `count` numbers that were written with these frequencies. Raises CorruptError likewise."""
         return self._decoded(count, _model_of(row))
 
-    def _decode(self, count: int, table: int, group: Group | None) -> Symbols:
+    def _decode(self, count: int, table: int, pack: Pack | None) -> Symbols:
         _check_table(table)
-        return self._decoded(count, _model(table, group))
+        return self._decoded(count, _model(table, pack))
 
     def _decoded(self, count: int, model: "constriction.stream.model.Categorical") -> Symbols:
         try:

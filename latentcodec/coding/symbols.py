@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.packing import Group, Packing, group_information
+from latentcodec.coding.packing import Pack, Packing, pack_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TOTAL_BITS, information
 
@@ -51,7 +51,7 @@ def codable(tables: TableIndex, symbols: Symbols) -> Symbols:
 
 
 class SymbolEncoder:
-    """Writes symbols, some of them in groups; `finish` returns the payload."""
+    """Writes symbols, some of them in packs; `finish` returns the payload."""
 
     def __init__(self, packing: Packing = SINGLY) -> None:
         self._writer = RangeWriter()
@@ -62,9 +62,9 @@ class SymbolEncoder:
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if group := self._packing.group(table):
-                codes, chosen = group.pack(chosen)
-                self._writer.write_groups(codes, table, group)
+            if pack := self._packing.of(table):
+                codes, chosen = pack.join(chosen)
+                self._writer.write_packs(codes, table, pack)
             self._writer.write(chosen, table)
         return known
 
@@ -88,18 +88,18 @@ class SymbolDecoder:
     def code(self, tables: TableIndex, symbols: Symbols | None) -> Symbols:
         known = np.zeros(len(tables), np.int32)
         for table, positions in _runs(tables):
-            known[positions] = self._read(len(positions), table, self._packing.group(table))
+            known[positions] = self._read(len(positions), table, self._packing.of(table))
         return known
 
     def code_rows(self, rows: Frequencies, count: int, numbers: Symbols | None) -> Symbols:
         return np.stack([self._reader.read_row(count, row) for row in rows])
 
-    def _read(self, count: int, table: int, group: Group | None) -> Symbols:
-        if group is None:
+    def _read(self, count: int, table: int, pack: Pack | None) -> Symbols:
+        if pack is None:
             return self._reader.read(count, table)
-        codes = self._reader.read_groups(count // group.size, table, group)
-        plain = self._reader.read(group.plain_count(codes, count), table)
-        return group.unpack(codes, plain, count)
+        codes = self._reader.read_packs(count // pack.size, table, pack)
+        plain = self._reader.read(pack.plain_count(codes, count), table)
+        return pack.split(codes, plain, count)
 
 
 class BitCounter:
@@ -114,9 +114,9 @@ class BitCounter:
         known = codable(tables, symbols)
         for table, positions in _runs(tables):
             chosen = known[positions]
-            if group := self._packing.group(table):
-                codes, chosen = group.pack(chosen)
-                self.bits += float(group_information(table, group)[codes].sum())
+            if pack := self._packing.of(table):
+                codes, chosen = pack.join(chosen)
+                self.bits += float(pack_information(table, pack)[codes].sum())
             self.bits += float(information()[table, chosen + LARGEST_SYMBOL].sum())
         return known
 

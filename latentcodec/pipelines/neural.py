@@ -29,7 +29,7 @@ from latentcodec.pipelines.base import DEFAULT_SETTINGS, PERCEPTUAL, Encoded, Pa
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.judged import Z_STRIDE, JudgedPicture
 from latentcodec.pipelines.objective import OBJECTIVES
-from latentcodec.pipelines.precision import fast_autocast, keep_fast
+from latentcodec.pipelines.precision import convert_for_autocast, fast_autocast
 from latentcodec.pipelines.refinement import Refinement, Source, refines
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import HIGHEST_RATE, Curve, fill_budget
@@ -55,7 +55,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
         self._entropy = entropy
         networks.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         networks.eval().requires_grad_(requires_grad=False)
-        keep_fast(networks, device)
+        convert_for_autocast(networks, device)
 
     @abstractmethod
     def _synthesise(self, z: Tensor, y: Tensor, rate: Tensor, fidelity: float) -> Tensor:

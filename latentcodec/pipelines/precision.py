@@ -19,8 +19,11 @@ def fast_autocast(device: torch.device) -> AbstractContextManager[object]:
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
 
-def keep_fast(network: nn.Module, device: torch.device) -> None:
-    """Convert what `fast_autocast` would convert again at every call."""
+def convert_for_autocast(network: nn.Module, device: torch.device) -> None:
+    """Convert the weights of convolutions and linear layers, which then run within `fast_autocast` only.
+
+    It would convert them at every call: what it has converted it keeps only for weights that require gradients.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(fast_dtype(device))

@@ -219,6 +219,19 @@ def test_standard_streams(small: Path) -> None:
     assert Image.open(io.BytesIO(decoded.stdout)).size == (120, 80)
 
 
+def test_coding_does_not_import_the_compiler_of_pytorch(small: Path) -> None:
+    """It would be a second of every command; arithmetic on the meta device is enough to ask for it."""
+    script = (
+        "import sys; from latentcodec.cli.main import cli\n"
+        "for arguments in (['encode', sys.argv[1], '-o', 'a.lcx', '--quiet'], ['decode', 'a.lcx', '--quiet']):\n"
+        "    cli.main(arguments, standalone_mode=False)\n"
+        "print(sorted({'torch', 'torch._dynamo', 'sympy'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script, small]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=small.parent)
+    assert run.stdout == "['torch']\n"
+
+
 def test_help_and_info_import_no_heavy_packages(small: Path, lcodec: Lcodec) -> None:
     lcodec("encode", small, "-o", "a.lcx")
     script = (

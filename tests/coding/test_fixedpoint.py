@@ -9,6 +9,7 @@ from latentcodec.coding.fixedpoint import (
     DEFINITION,
     FAST,
     WEIGHT_LIMIT,
+    Arithmetic,
     IntegerConv,
     interpolate_knots,
     modulate,
@@ -16,6 +17,7 @@ from latentcodec.coding.fixedpoint import (
     rescale,
     shift_round,
 )
+from latentcodec.models.blocks.products import TORCH
 
 
 def extreme_layer(rng: np.random.Generator, channels: int, kernel: int) -> tuple[np.ndarray, np.ndarray]:
@@ -24,12 +26,13 @@ def extreme_layer(rng: np.random.Generator, channels: int, kernel: int) -> tuple
     return weight, rng.integers(-(2**30), 2**30, 8)
 
 
+@pytest.mark.parametrize("arithmetic", [FAST, TORCH])
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_float64_equals_int64_at_the_limits(kernel: int) -> None:
+def test_float64_equals_int64_at_the_limits(kernel: int, arithmetic: Arithmetic) -> None:
     rng = np.random.default_rng(0)
     weight, bias = extreme_layer(rng, 512, kernel)
     x = rng.choice([-ACTIVATION_LIMIT, ACTIVATION_LIMIT, 1], (512, 5, 6)).astype(np.int64)
-    fast = IntegerConv.build(weight, bias, FAST).sums(x)
+    fast = IntegerConv.build(weight, bias, arithmetic).sums(x)
     assert np.abs(fast).max() > 2**40
     assert np.array_equal(fast, IntegerConv.build(weight, bias, DEFINITION).sums(x))
 

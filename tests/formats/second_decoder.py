@@ -94,7 +94,7 @@ class Decoder:
         symbols = [0] * len(t)
         for k in range(4, 64):
             run = [i for i in range(len(t)) if t[i] == k]
-            if k < max(self.quads, self.octets):
+            if run and k < max(self.quads, self.octets):
                 w, r = (8, 1) if k < self.octets else (4, self.reach)
                 row, b = packed(self.frequencies[k], w, r), 2 * r + 1
                 codes = [self.column(row) for _ in range(len(run) // w)]

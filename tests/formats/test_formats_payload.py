@@ -60,18 +60,16 @@ def test_fractional_bits():
 PACKINGS = [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1), Packing(30, 1, 12), Packing(9, 2, 20)]
 
 
-def random_group(rng, count, spread):
+def random_group(rng, count, spread, tables=64):
     """Tables and symbols: likely ones (spread 1) or anything at all (large spread)."""
-    t = rng.integers(0, 64, count).astype(np.uint8)
+    t = rng.integers(0, tables, count).astype(np.uint8)
     sizes = 0.1 * 640 ** (t / 63) * spread
     return t, np.clip(np.rint(rng.normal(size=count) * sizes), -255, 255).astype(np.int32)
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 1.0, 30.0])
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 150])
-@pytest.mark.parametrize(
-    "packing", [Packing(0), Packing(13, 1), Packing(19, 2), Packing(40, 1), Packing(30, 1, 12), Packing(9, 2, 20)]
-)
+@pytest.mark.parametrize("packing", PACKINGS)
 def test_second_range_decoder(frequencies, count, spread, packing):
     rng = np.random.default_rng(count)
     groups = [random_group(rng, count, spread) for _ in range(3)]
@@ -79,6 +77,17 @@ def test_second_range_decoder(frequencies, count, spread, packing):
     known = [encoder.code(t, symbols).tolist() for t, symbols in groups]
     decoder = second.Decoder(encoder.finish(), frequencies, packing.tables, packing.reach, packing.octets)
     assert [decoder.group(t.tolist()) for t, _ in groups] == known
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_second_range_decoder_of_narrow_tables(frequencies, spread, packing):
+    """Packs, escapes and what is left over: there are some fifty symbols of each table."""
+    t, symbols = random_group(np.random.default_rng(7), 1001, spread, tables=20)
+    encoder = SymbolEncoder(packing)
+    known = encoder.code(t, symbols).tolist()
+    decoder = second.Decoder(encoder.finish(), frequencies, packing.tables, packing.reach, packing.octets)
+    assert decoder.group(t.tolist()) == known
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -17,11 +17,16 @@ SMALL = 0.1  # gain of last layers beside a linear shortcut, so that the shortcu
 def conv(in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> nn.Conv2d:
     """Convolution with 'same' padding and variance-preserving weights; zero bias."""
     layer = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2)
-    fan_in = in_channels * kernel * kernel
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(fan_in))
+    draw_normal(layer.weight, gain / math.sqrt(in_channels * kernel * kernel))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def draw_normal(weight: Tensor, std: float) -> None:
+    """Fill with normal numbers; on the meta device with none, where PyTorch would import its compiler for a second."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
 
 
 class Modulation(nn.Module):
@@ -58,7 +63,8 @@ class ResBlock(nn.Module):
             hidden = self.noise(hidden)
         if self.modulation is not None and embedding is not None:
             hidden = self.modulation(hidden, embedding)
-        return self.conv2(F.relu_(hidden)).add_(x)  # in place: at stride 2, a copy takes as long as a convolution
+        # In place, which no gradient minds: at half of the picture's size, a copy takes as long as a convolution.
+        return self.conv2(F.relu_(hidden)).add_(x)
 
 
 def narrow(channels: int, embedding: int) -> ResBlock:

@@ -22,7 +22,8 @@ class RateKnots(nn.Module):
     def __init__(self, channels: int, low: float = 0.0, high: float = 0.0, speed: float = 1.0):
         super().__init__()
         self.speed = speed
-        ramp = torch.linspace(low, high, RATE_KNOTS) / speed
+        # On the CPU also where the rest is on the meta device, whose arithmetic would import PyTorch's compiler.
+        ramp = torch.linspace(low, high, RATE_KNOTS, device="cpu") / speed
         self.scaled = nn.Parameter(ramp[:, None].repeat(1, channels))
 
     @property

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from latentcodec.models.blocks.convs import draw_normal
 from latentcodec.models.blocks.lora import adapt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.diffusion.stable_diffusion import (
@@ -70,7 +71,8 @@ class Projector(nn.Module):
     def __init__(self, config: StableDiffusionConfig):
         super().__init__()
         width = config.context
-        self.queries = nn.Parameter(torch.randn(config.tokens, width) * 0.02)
+        self.queries = nn.Parameter(torch.empty(config.tokens, width))
+        draw_normal(self.queries, 0.02)
         self.enter = nn.Sequential(nn.LayerNorm(config.vit_width), nn.Linear(config.vit_width, width))
         self.attention = nn.MultiheadAttention(width, max(1, width // 64), batch_first=True)
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentcodec.models.blocks.convs import conv
+from latentcodec.models.blocks.convs import conv, draw_normal
 from latentcodec.models.blocks.information import gaussian_information, rate_proxy, round_through
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
@@ -64,7 +64,7 @@ class ContextStep(nn.Module):
         width = config.context_width
         self.known = conv(config.y_channels, width, gain=0.3)
         self.base = nn.Conv2d(config.hyper_width, width, 1, bias=False)
-        nn.init.normal_(self.base.weight, std=1 / math.sqrt(config.hyper_width))
+        draw_normal(self.base.weight, 1 / math.sqrt(config.hyper_width))
         self.modulation = KnotModulation(width)
         self.hidden = conv(width, width, kernel=1)
         self.out = conv(width, 2 * config.y_channels, kernel=1, gain=0.1)
