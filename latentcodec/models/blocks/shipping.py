@@ -2,7 +2,8 @@
 
 Rounding to integers happens here, once; what is shipped is what every machine computes with. Names of integer tensors
 begin with INTEGER_PREFIX. Large weights that make pixels are int8 with a step per output channel, under their name and
-STEP: that halves the package and costs 0.02 dB (docs/training.md).
+STEP: that halves the package and costs 0.02 dB (docs/training.md). Of these, a model may use fewer than 8 bits, which
+compress better.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,25 +18,29 @@ from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 INTEGER_PREFIX = "integer."
 STEP = ".step"
 LARGE = 4096  # elements from which a weight is shipped as int8
-LARGEST = 127
+LARGEST = 127  # in 8 bits
 IntegerParameter = tuple[str, nn.Parameter, float]  # shipped name, what was trained, integers per unit of it
 
 
-def shipped_tensors(floats: Mapping[str, Tensor], integers: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All tensors of a weights file."""
+def shipped_tensors(
+    floats: Mapping[str, Tensor], integers: Mapping[str, Tensor], largest: int = LARGEST
+) -> dict[str, Tensor]:
+    """All tensors of a weights file; `largest`: magnitude of an int8 weight."""
     shipped: dict[str, Tensor] = {}
     for name, value in floats.items():
         shipped |= (
-            _in_steps(name, value) if name.endswith(".weight") and value.numel() >= LARGE else {name: value.half()}
+            _in_steps(name, value, largest)
+            if name.endswith(".weight") and value.numel() >= LARGE
+            else {name: value.half()}
         )
     integer = {INTEGER_PREFIX + name: value for name, value in integers.items()}
     return {name: value.contiguous() for name, value in (shipped | integer).items()}
 
 
-def _in_steps(name: str, weight: Tensor) -> dict[str, Tensor]:
+def _in_steps(name: str, weight: Tensor, largest: int) -> dict[str, Tensor]:
     """Weight [O, ...] -> int8 of the same shape, and float32 [O, 1, ...] by which to multiply it."""
     others = tuple(range(1, weight.dim()))
-    step = weight.detach().float().abs().amax(others, keepdim=True).clamp_min(1e-12) / LARGEST
+    step = weight.detach().float().abs().amax(others, keepdim=True).clamp_min(1e-12) / largest
     return {name: (weight.detach().float() / step).round().to(torch.int8), name + STEP: step}
 
 

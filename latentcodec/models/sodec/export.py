@@ -26,6 +26,9 @@ from latentcodec.models.sodec.entropy import EntropyModel
 from latentcodec.models.sodec.model import Sodec
 
 CONVS = ("conv1", "conv2", "conv3", "conv4", "conv5", "out")
+VAE = "vae."
+# Of the 8-bit weights outside the VAE, where less is not seen: both models that ship have to fit in the package.
+LARGEST = 71
 # What the decoder has as integers, and what only training needs.
 NOT_FLOATS = ("entropy.probability.", "entropy.prior.", "entropy.offset.", "vae.encoder.")
 
@@ -41,7 +44,9 @@ def export(codec: Sodec) -> dict[str, Tensor]:
     """All tensors that encoder and decoder need, but for the frozen networks of the full scale."""
     state = codec.state_dict()
     floats = {k: v for k, v in state.items() if not k.startswith(NOT_FLOATS) and not is_foreign(k, codec.config)}
-    return shipped_tensors(floats, export_entropy(codec.entropy))
+    vae = {name: value for name, value in floats.items() if name.startswith(VAE)}
+    rest = {name: value for name, value in floats.items() if not name.startswith(VAE)}
+    return shipped_tensors(vae, {}) | shipped_tensors(rest, export_entropy(codec.entropy), LARGEST)
 
 
 def export_entropy(model: EntropyModel) -> dict[str, Tensor]:
