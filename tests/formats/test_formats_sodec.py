@@ -123,7 +123,7 @@ class Pictures(Layers):
 
 def test_formulas_give_the_pixels_of_the_model():
     torch.manual_seed(0)
-    inner = AutoencoderConfig(latent_channels=4, widths=(4, 6, 8), decoder_depths=(2, 3, 2), noise_planes=3)
+    inner = AutoencoderConfig(latent_channels=4, widths=(4, 6, 8), decoder_depths=(2, 6, 4), noise_planes=3)
     codec = Sodec(replace(tiny_sodec.CONFIG, autoencoder=inner, alpha_bar=0.7)).double().eval()
     with torch.no_grad():
         for tensor in codec.state_dict().values():
