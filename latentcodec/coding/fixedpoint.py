@@ -3,8 +3,7 @@
 Activations are integers with ACTIVATION_BITS fractional bits, weights integers with WEIGHT_BITS, biases and sums with
 both. After each layer the sum is shifted back, rounding half up, and clamped. Sums stay below 2^53, so they are exact
 in float64 whatever the order of summation: matrix products run on BLAS in float64 and agree to the last bit with
-int64 arithmetic. `Arithmetic` names the two, `models.blocks.products` a third, which is
-what runs; tests compare them.
+int64 arithmetic. `Arithmetic` names the two, `models.blocks.products` a third, which is what runs; tests compare them.
 """
 
 from dataclasses import dataclass, replace

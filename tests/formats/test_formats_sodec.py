@@ -25,8 +25,8 @@ from latentcodec.weights import store
 from tests import tiny_sodec
 from tests.golden.sodec.create import CASES, FOLDER
 
-SHARED = ("embedding.", "unet.")
-NOISE = noise_of("stablecodec.md") | noise_of("sodec.md")
+SHARED = ("embedding.", "unet.", "vae.decoder.")
+NOISE = noise_of("stablecodec.md")
 LAYERS = [row for row in layers_of("stablecodec.md") if row[0].startswith(SHARED)] + layers_of("sodec.md")
 ENCODER = ("analysis.", "entropy.hyper_analysis.")
 SHIPPED = SodecConfig.from_json(store.read_weights(store.path_of("sodec-mini")).metadata["config"])
