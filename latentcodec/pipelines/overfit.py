@@ -22,7 +22,7 @@ from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
 from latentcodec.models.overfit.parameters import UNCHANGED, Parameters, code_differences
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
-from latentcodec.models.overfit.reference import generalise, pick
+from latentcodec.models.overfit.reference import generalise, layout_of, pick
 from latentcodec.pipelines.autoencoders import Autoencoder
 from latentcodec.pipelines.base import PERCEPTUAL, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.overfit_encoding import PACKING, Encoding
@@ -146,7 +146,7 @@ class OverfitPipeline:
 
     def layout(self, preset: Preset) -> Layout:
         """Sizes of the function at a preset."""
-        return Layout(preset, self.autoencoder.channels)
+        return layout_of(self.reference, preset, self.autoencoder.channels, native=self.native)
 
     def _parameters(self, preset: Preset) -> Parameters:
         picked = pick(self.reference, preset)

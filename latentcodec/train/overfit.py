@@ -1,7 +1,10 @@
 """What every fit starts from: the fitted function's parameters, learned over many photographs.
 
-Every step draws a preset and rates, represents the latents of a batch by grids, rounded with regard to rate, and
+Every step draws a preset and a rate, represents the latents of a batch by grids, rounded with regard to rate, and
 improves the parameters. Transform and statistics are shared by all presets.
+
+What is minimised is the logarithm of error and bits together: a high rate has a hundred times the bits of a low one, and
+should not count for more.
 """
 
 from collections.abc import Iterator
@@ -14,7 +17,7 @@ from latentcodec.errors import InputError
 from latentcodec.models.overfit.fit import SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
-from latentcodec.models.overfit.reference import SHARED
+from latentcodec.models.overfit.reference import LIFTED, SHARED
 from latentcodec.models.overfit.wavelet import analyse
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.pipelines.autoencoders import load_autoencoder
@@ -24,6 +27,7 @@ from latentcodec.train.stages import Stage
 
 CALIBRATION_BATCHES = 8
 PRESET_SHARES = (0.2, 0.2, 0.2, 0.4)
+WORTH_LIFTING = 0.13  # correlation of neighbours from which a component is better off with a wavelet
 
 
 class OverfitTask:
@@ -37,7 +41,7 @@ class OverfitTask:
         self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
         first = self._function(0)
         for number in range(1, len(PRESETS)):
-            for name in SHARED:
+            for name in (*SHARED, LIFTED):
                 setattr(self._function(number), name, getattr(first, name))
         self.speeds = {f"{preset.name}.{name}": speed for preset in PRESETS for name, speed in SPEEDS.items()}
         self._random = np.random.default_rng(0)
@@ -52,30 +56,31 @@ class OverfitTask:
 
     @torch.no_grad()
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
-        """No weights: mixing starts as the Karhunen-Loeve transform of every band."""
+        """No weights: mixing starts as the Karhunen-Loeve transform of every band, of lifted components and others."""
         if weights is not None:
             raise InputError("this stage starts from nothing")
         latents = torch.cat([self._latents(next(batches)) for _ in range(CALIBRATION_BATCHES)])
         function = self._function(0)
         function.mean.copy_(latents.mean((0, 2, 3)))
         low = latents - function.mean[:, None, None]
+        function.lifted.copy_((_correlation(low) >= WORTH_LIFTING)[:, None, None])
         for level in range(LEVELS):
-            low, details = analyse(low)
+            low, details = analyse(low, function.lifted)
             for band in range(details.shape[1]):
-                function.mixing[level, band] = _principal(details[:, band])
-        function.mixing[LEVELS] = _principal(low)
+                function.mixing[level, band] = _principal(details[:, band], function.lifted)
+        function.mixing[LEVELS] = _principal(low, function.lifted)
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latents = self._latents(batch)
         function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
-        rate = torch.rand(len(batch), device=self._device)
+        rate = torch.rand(1, device=self._device).expand(len(batch))
         with torch.no_grad():
             targets = function.analyse(latents, rate)
         # Not the cheapest symbols: a network that thinks little of a band would see it empty, and think less of it.
         fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
         total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
         pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
-        return total / latents.numel(), {"latent_mse": error.detach().mean(), "bpp": bits.detach() / pixels}
+        return total.log(), {"cost": total.detach() / latents.numel(), "latent_mse": error.detach().mean(), "bpp": bits.detach() / pixels}
 
     @torch.no_grad()
     def _latents(self, batch: Tensor) -> Tensor:
@@ -83,6 +88,18 @@ class OverfitTask:
             return self._autoencoder.encode(to_unit(batch, self._device)).float()
 
 
-def _principal(x: Tensor) -> Tensor:
-    """[B, C, h, w] -> orthonormal basis [C, C], principal direction first."""
-    return torch.linalg.eigh(torch.cov(x.transpose(0, 1).flatten(1)))[1].flip(1)
+def _correlation(x: Tensor) -> Tensor:
+    """[B, C, h, w] of mean 0 -> [C], of neighbours along rows."""
+    products = (x[..., 1:] * x[..., :-1]).mean((0, 2, 3))
+    return products / x.square().mean((0, 2, 3))
+
+
+def _principal(x: Tensor, lifted: Tensor) -> Tensor:
+    """[B, C, h, w] -> orthonormal basis [C, C] that mixes lifted components, and the others; principal directions first."""
+    basis = torch.zeros(x.shape[1], x.shape[1])
+    for kind in (0, 1):
+        chosen = (lifted.flatten() == kind).nonzero()[:, 0]
+        if len(chosen):
+            covariance = torch.cov(x[:, chosen].transpose(0, 1).flatten(1)).reshape(len(chosen), -1)
+            basis[chosen[:, None], chosen] = torch.linalg.eigh(covariance)[1].flip(1)
+    return basis

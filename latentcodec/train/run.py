@@ -10,7 +10,7 @@ from torch import Tensor
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import PRESETS, Layout
-from latentcodec.models.overfit.reference import merge
+from latentcodec.models.overfit.reference import LIFTED, merge
 from latentcodec.models.sodec import export as sodec_export
 from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.model import Sodec
@@ -209,7 +209,7 @@ def _mix(stage: Stage, config: Config, average: dict[str, Tensor], former: Path,
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of every preset as integers."""
+    """Parameters of every preset as integers, and which components are lifted."""
     channels = len(average[f"{PRESETS[0].name}.mean"])
     by_preset = {}
     for preset in PRESETS:
@@ -218,4 +218,5 @@ def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
         prefix = f"{preset.name}."
         function.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
         by_preset[preset.name] = function.integers()
-    return {name: torch.from_numpy(value) for name, value in merge(by_preset).items()}
+    lifted = average[f"{PRESETS[0].name}.{LIFTED}"].flatten().to(torch.int16)
+    return {name: torch.from_numpy(value) for name, value in merge(by_preset).items()} | {LIFTED: lifted}

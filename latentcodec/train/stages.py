@@ -277,16 +277,16 @@ STAGES = {
                 task="overfit",
                 start=None,
                 steps=steps,
-                batch=2,
+                batch=4,
                 crop=256,
-                learning_rate=6e-3,
+                learning_rate=5e-3,
                 loss=LossWeights(),
                 warmup_steps=40,
-                decay=0.6,
+                decay=0.7,
                 ema_decay=0.98,
                 autoencoder=autoencoder,
             )
-            for autoencoder, steps in (("mini", 1500), ("taef2", 700))
+            for autoencoder, steps in (("mini", 6000), ("taef2", 3000))
         ),
     )
 }

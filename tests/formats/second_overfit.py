@@ -22,6 +22,7 @@ PARAMETERS = [
     (7, "refine2_bias"),
 ]
 ONCE = ("offset", "mixing", "mean")
+PER_STEP = ("hidden1", "hidden2", "out", "direct")
 
 
 def read_prefix(payload: bytes) -> dict:
@@ -47,17 +48,17 @@ def nested(shape, function, *index):
     return [nested(shape[1:], function, *index, i) for i in range(shape[0])]
 
 
-def shapes(h, s, c):
+def shapes(h, s, c, n):
     """Parameters: shape."""
     return {
-        "hidden1": (h, 9),
-        "hidden2": (h, h),
+        "hidden1": (n, h, 9),
+        "hidden2": (n, h, h),
         "step_bias": (4, h),
         "level_bias": (6, h),
         "band_bias": (3, h),
         "hidden2_bias": (h,),
-        "out": (h,),
-        "direct": (9,),
+        "out": (n, h),
+        "direct": (n, 9),
         "offset": (6, 3, c),
         "mixing": (6, 3, c, c),
         "mean": (c,),
@@ -68,12 +69,21 @@ def shapes(h, s, c):
     }
 
 
+def complete(arrays: dict) -> dict:
+    """Parameters: what older reference files leave out."""
+    found = {"lifted": [1] * len(arrays["mean"])} | arrays
+    for name, _, _ in PRESETS:
+        if not isinstance(arrays[f"{name}.out"][0], list):
+            found |= {f"{name}.{p}": [arrays[f"{name}.{p}"]] for p in ("hidden1", "hidden2", "out", "direct")}
+    return found
+
+
 def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> dict:
     """Parameters before the file's changes."""
     name, h, s = PRESETS[number]
     if not foreign:
-        return {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS}
-    zeros = {p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels).items()}
+        return {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS} | {"lifted": arrays["lifted"]}
+    zeros = {p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()}
     kept = {p: arrays[f"{name}.{p}"] for g, p in PARAMETERS if g <= 2}
 
     def offset(level, band, c):
@@ -90,7 +100,7 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
         "mixing": nested((6, 3, channels, channels), lambda level, band, i, c: 4096 if i == c else 0),
         "refine1": nested((s, channels, 3, 3), refine1),
     }
-    return zeros | kept | made
+    return zeros | kept | made | {"lifted": [1] * channels}
 
 
 def read_changes(decoder, changes, parameters, sizes):
@@ -102,7 +112,9 @@ def read_changes(decoder, changes, parameters, sizes):
         count = 1
         for size in sizes[name]:
             count *= size
-        symbols = iter(decoder.group([t] * count))
+        steps = len(parameters[name]) if name in PER_STEP else 1
+        once = decoder.group([t] * (count // steps))
+        symbols = iter(once * steps)
 
         def changed(*index, symbols=symbols, shift=shift, name=name):
             value = parameters[name]
@@ -136,7 +148,23 @@ class Grids:
             for step in range(4):
                 self.decode_step(decoder, level, step, grid, grids[level + 1] if level < 5 else None)
             grids[level] = grid
+            if level:
+                self.note_samples(level, grid)
         return grids
+
+    def note_samples(self, level, grid):
+        """low, for the level below."""
+        height, width = self.sizes[level - 1]
+        if level == 5:
+            self.low = [[[abs(v) for v in row] for row in component] for component in grid]
+            return
+
+        def sample(c, r, j):
+            odd = 2 * (r % 2) + j % 2  # 0: none; bands 0, 1, 2: odd column, odd row, both
+            source = self.low[c] if odd == 0 else grid[(odd - 1) * self.c + c]
+            return abs(source[r // 2][j // 2])
+
+        self.low = nested((self.c, height, width), sample)
 
     def decode_step(self, decoder, level, step, grid, above):
         height, width = self.sizes[level]
@@ -156,17 +184,18 @@ class Grids:
     def table(self, level, step, grid, above, k, r, j):
         f = self.features(level, grid, above, k, r, j)
         p, band, component = self.p, k // self.c, k % self.c
-        width = len(p["out"])
+        hidden1, hidden2, out, direct = (p[name][step % len(p[name])] for name in ("hidden1", "hidden2", "out", "direct"))
+        width = len(out)
         a = []
         for i in range(width):
             bias = p["step_bias"][step][i] + p["level_bias"][level][i] + (p["band_bias"][band][i] if level < 5 else 0)
-            a.append(self.activation(sum(w * x for w, x in zip(p["hidden1"][i], f, strict=True)) + (bias << 12)))
+            a.append(self.activation(sum(w * x for w, x in zip(hidden1[i], f, strict=True)) + (bias << 12)))
         b = []
         for i in range(width):
-            total = sum(w * x for w, x in zip(p["hidden2"][i], a, strict=True)) + (a[i] << 12)
+            total = sum(w * x for w, x in zip(hidden2[i], a, strict=True)) + (a[i] << 12)
             b.append(self.activation(total + (p["hidden2_bias"][i] << 12)))
-        total = sum(w * x for w, x in zip(p["out"], b, strict=True))
-        total += sum(w * x for w, x in zip(p["direct"], f, strict=True))
+        total = sum(w * x for w, x in zip(out, b, strict=True))
+        total += sum(w * x for w, x in zip(direct, f, strict=True))
         return table(total + (p["offset"][level][band][component] << 12), 20)
 
     def activation(self, x):
@@ -190,13 +219,24 @@ class Grids:
         if level == 5:
             return [*own, 0, 0, 0, self.rate << 4]
         row, column = (r, j) if level == 4 else (r // 2, j // 2)
-        up = m(above, k % self.c if level == 4 else k, row, column)
-        total = sum(m(above, i, row, column) for i in range(len(above)))
-        return [*own, log(up), log(total), log(around(above, row, column)), self.rate << 4]
+        lifted, split = ([c for c in range(self.c) if self.p["lifted"][c] == kind] for kind in (1, 0))
+        up = [above[i] for i in range(len(above)) if i % self.c in lifted]
+        low = [self.low[c] for c in split]
+        component = k % self.c
+        if component in lifted:
+            nearest = m(above, component if level == 4 else k, row, column)
+        else:
+            places = (((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0), (0, 1), (1, 0), (1, 1)))[k // self.c]
+            nearest = sum(m(self.low, component, r + u, j + v) for u, v in places)
+        total = sum(m(up, i, row, column) for i in range(len(up))) + sum(m(low, i, r, j) for i in range(len(low)))
+        wide = around(up, row, column) + around(low, r, j)
+        return [*own, log(nearest), log(total), log(wide), self.rate << 4]
 
 
-def join(low, high):
+def join(low, high, lifted=1):
     """From grids to pixels: two rows to one."""
+    if not lifted:
+        return [v for pair in zip(low, high, strict=True) for v in pair]
     k, lifting, n = 1.149604398, (-1.586134342, -0.052980118, 0.882911075, 0.443506852), len(low)
     even, odd = [v / k for v in low], [v * k for v in high]
 
@@ -225,20 +265,22 @@ def latents(parameters: dict, grids: list, channels: int, rate: int, height: int
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
 
     def band(level, b, i):
-        scale = max(step, 2 ** min(level + 1, 5) / 40) / 4096
-        mixed = p["mixing"][level][b][i]
+        floor = 2 ** min(level + 1, 5) / 40
+        scales = [max(step, floor) if lifted else step for lifted in p["lifted"]]
+        mixed = [m * scale / 4096 for m, scale in zip(p["mixing"][level][b][i], scales, strict=True)]
         chosen = grids[level][b * channels : (b + 1) * channels]
         return [
-            [scale * sum(m * g[r][j] for m, g in zip(mixed, chosen, strict=True)) for j in range(len(chosen[0][0]))]
+            [sum(m * g[r][j] for m, g in zip(mixed, chosen, strict=True)) for j in range(len(chosen[0][0]))]
             for r in range(len(chosen[0]))
         ]
 
     low = [band(5, 0, i) for i in range(channels)]
     for level in (4, 3, 2, 1, 0):
         for i in range(channels):
-            top = [join(a, b) for a, b in zip(low[i], band(level, 0, i), strict=True)]
-            bottom = [join(a, b) for a, b in zip(band(level, 1, i), band(level, 2, i), strict=True)]
-            whole = columns([join(a, b) for a, b in zip(columns(top), columns(bottom), strict=True)])
+            lifted = p["lifted"][i]
+            top = [join(a, b, lifted) for a, b in zip(low[i], band(level, 0, i), strict=True)]
+            bottom = [join(a, b, lifted) for a, b in zip(band(level, 1, i), band(level, 2, i), strict=True)]
+            whole = columns([join(a, b, lifted) for a, b in zip(columns(top), columns(bottom), strict=True)])
             low[i] = [row[: sizes[level][1]] for row in whole[: sizes[level][0]]]
     x = [[[v + p["mean"][i] / 256 for v in row] for row in low[i]] for i in range(channels)]
     return [[[refined(p, x, i, r, j) for j in range(width)] for r in range(height)] for i in range(channels)]
@@ -263,8 +305,8 @@ def decode(payload: bytes, frequencies, arrays: dict, rate: int, height: int, wi
     prefix = read_prefix(payload)
     channels, stride = prefix.get("channels", channels), prefix.get("stride", stride)
     decoder = second.Decoder(prefix["rest"], frequencies, 19, 2)
-    parameters = dict(reference_for(arrays, prefix["preset"], bool(prefix["foreign"]), channels))
+    parameters = dict(reference_for(complete(arrays), prefix["preset"], bool(prefix["foreign"]), channels))
     _, h, s = PRESETS[prefix["preset"]]
-    read_changes(decoder, prefix["changes"], parameters, shapes(h, s, channels))
+    read_changes(decoder, prefix["changes"], parameters, shapes(h, s, channels, len(parameters["out"])))
     grids = Grids(parameters, channels, rate, -(-height // stride), -(-width // stride)).decode(decoder)
     return parameters, grids

@@ -28,7 +28,7 @@ def preset_named(name: str) -> Preset:
     return {preset.name: preset for preset in PRESETS}[name]
 
 
-LAYOUT = Layout(preset_named("lop"), 6)
+LAYOUT = Layout(preset_named("lop"), 6, split=(1, 4))
 SIZES = [(1, 1), (2, 3), (7, 1), (19, 26)]
 
 
@@ -62,7 +62,8 @@ def test_multiplications_per_pixel(name: str, at_most: float) -> None:
     sizes = shapes(layout)
     product = {parameter: int(np.prod(shape)) for parameter, shape in sizes.items()}
     symbols = sum(int(np.prod(shape)) for shape in layout.grids(height, width))
-    context = symbols * sum(product[parameter] for parameter in ("hidden1", "hidden2", "out", "direct"))
+    networks = sum(product[parameter] for parameter in ("hidden1", "hidden2", "out", "direct"))
+    context = symbols * networks // layout.networks  # a symbol goes through that of its step
     mixing = symbols // 4 * product["mixing"] // (6 * 3)
     lifting, low = 0, (height, width)
     for _ in range(5):
@@ -85,10 +86,26 @@ def test_grids_represent_latents_exactly(size: tuple[int, int]) -> None:
 
 
 def test_wavelet_is_nearly_orthonormal_and_always_invertible() -> None:
-    x = torch.randn(2, 3, 64, 64)
-    low, details = analyse(x)
+    x, lifted = torch.randn(2, 3, 64, 64), torch.tensor([1.0, 0.0, 1.0])[:, None, None]
+    low, details = analyse(x, lifted)
     assert (low.square().sum() + details.square().sum()) / x.square().sum() == pytest.approx(1, abs=0.06)
-    assert torch.allclose(synthesise(low, details), x, atol=1e-4)
+    assert torch.allclose(synthesise(low, details, lifted), x, atol=1e-4)
+    assert torch.equal(low[:, 1], x[:, 1, ::2, ::2])
+    assert torch.equal(details[:, 0, 1], x[:, 1, ::2, 1::2])
+
+
+def test_norms_are_those_of_basis_functions() -> None:
+    function, size = FittedFunction(LAYOUT, initial(LAYOUT)), (19, 26)
+    with torch.no_grad():
+        function.mixing += 0.1 * torch.randn(function.mixing.shape)
+    rate = torch.tensor([0.7])
+    for level, norms in enumerate(function.norms(size)):
+        for component in range(LAYOUT.channels):
+            grids = [torch.zeros(1, *shape) for shape in LAYOUT.grids(*size)]
+            grids[level][0, 0, component, 0, 0] = 1
+            step = function.steps(rate)[level][0, 0, component].item()
+            latents = (function.synthesise(grids, rate, size) - function.mean[:, None, None]) / step
+            assert latents.square().sum().item() == pytest.approx(norms[0, component, 0, 0].item(), rel=0.02)
 
 
 @given(st.integers(0, 1 << 40))
@@ -105,7 +122,7 @@ def test_logarithms_agree() -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
 def test_decoder_reads_what_the_encoder_wrote(size: tuple[int, int], channels: int) -> None:
-    layout = Layout(preset_named("vlop"), channels)
+    layout = Layout(preset_named("vlop"), channels, split=(channels // 2,))
     parameters, grids = random_parameters(layout), random_grids(layout, size)
     encoder = SymbolEncoder()
     known = code_grids(encoder, parameters, layout, 140, size, grids)
@@ -121,16 +138,15 @@ def test_arithmetic_and_order_of_summation_do_not_matter() -> None:
     assert coded(parameters, grids, size, arithmetic=DEFINITION) == expected
     order = np.random.default_rng(3).permutation(LAYOUT.preset.context_width)
     permuted = dict(parameters)
-    for name in ("hidden1", "hidden2_bias", "out"):
-        permuted[name] = parameters[name][order]
-    for name in ("step_bias", "level_bias", "band_bias"):
+    for name in ("hidden1", "step_bias", "level_bias", "band_bias", "out"):
         permuted[name] = parameters[name][:, order]
-    permuted["hidden2"] = parameters["hidden2"][order][:, order]
+    permuted["hidden2_bias"] = parameters["hidden2_bias"][order]
+    permuted["hidden2"] = parameters["hidden2"][:, order][:, :, order]
     assert coded(permuted, grids, size) == expected
 
 
 def test_estimated_bits_are_those_of_the_coder() -> None:
-    size, layout = (40, 40), Layout(preset_named("hop"), 8)
+    size, layout = (40, 40), Layout(preset_named("hop"), 8, split=(0, 2, 3))
     values = initial(layout)
     values["offset"] += 20 * 256  # wide tables: where both count, they count the same
     function = FittedFunction(layout, values)

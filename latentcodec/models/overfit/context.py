@@ -6,11 +6,12 @@ band k // C and component k % C. In step s, the channels k with k % 4 == QUARTER
 phase p (models/blocks/quadtree.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latentcodec.models.blocks.quadtree import QUARTER_OF, phase_slices
+from latentcodec.models.overfit.presets import BANDS
 
 QUARTERS = 4
 RATE_SHIFT = 4  # the rate 0..255, shifted by this much, is an activation: 0 to 16
@@ -43,27 +44,69 @@ def regions(step: int) -> list[Region]:
 
 @dataclass(frozen=True)
 class Parents:
-    """Logarithms of the next coarser level, at this one's size: same component [..., K, h, w], sums [..., h, w]."""
+    """Logarithms of what is above a level, at its size: same component [..., K, h, w], sums [..., h, w].
+
+    Above a band of a wavelet is the same band of the next coarser level. Above a component that is only split into its
+    phases are its coarser samples, all of them: the nearest of these are a symbol's next neighbours.
+    """
 
     own: Array
     total: Array
     around: Array
 
 
-def parents(
-    coarser: Array, bands: int, size: tuple[int, int], log: Callable[[Array], Array], pad: Callable[[Array], Array]
-) -> Parents:
-    """For a level of `size`, from the magnitudes of the next coarser one [..., bands', C, h', w'].
+class Descent:
+    """Goes down the levels, from the coarsest to the finest, and says what is above each.
 
-    The coarsest details have the low band for a parent, of the same size; every other level one of half the size.
+    split: the components that are no wavelet's. log, pad: of magnitudes; the latter adds a border of one.
     """
-    total = coarser.sum(-3).sum(-3)
-    around = box(pad(total))
-    own = log(coarser)
-    if coarser.shape[-4] != bands:
-        return Parents(_repeat_bands(own, bands), log(total), log(around))
-    flat = own.reshape(*own.shape[:-4], -1, *own.shape[-2:])
-    return Parents(*(_twice(x, size) for x in (flat, log(total), log(around))))
+
+    def __init__(
+        self, channels: int, split: Sequence[int], log: Callable[[Array], Array], pad: Callable[[Array], Array]
+    ):
+        self._channels, self._split = channels, list(split)
+        self._lifted = [component for component in range(channels) if component not in self._split]
+        self._log, self._pad = log, pad
+        self._samples: Array | None = None
+
+    def below(self, level: Array, size: tuple[int, int]) -> Parents:
+        """Magnitudes of a level [..., bands, C, h, w] -> what is above the next finer one, whose bands have `size`.
+
+        The coarsest details have the low band above them, of the same size; every other level one of half the size.
+        """
+        log, pad, split = self._log, self._pad, self._split
+        own, wavelets = log(level), level[..., self._lifted, :, :].sum(-3).sum(-3)
+        around = box(pad(wavelets))
+        if self._samples is None:
+            samples = level[..., 0, split, :, :]
+            own = _repeat_bands(own, BANDS)
+        else:
+            samples = _interleave(self._samples, level[..., split, :, :], size)
+            own = _twice(own.reshape(*own.shape[:-4], -1, *own.shape[-2:]), size)
+            wavelets, around = _twice(wavelets, size), _twice(around, size)
+        self._samples = samples
+        bordered = pad(samples)
+        for band, places in enumerate(NEAREST):
+            components = [band * self._channels + component for component in split]
+            height, width = size
+            near = sum(bordered[..., 1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in places)
+            own[..., components, :, :] = log(near)
+        total = samples.sum(-3)
+        return Parents(own, log(wavelets + total), log(around + box(pad(total))))
+
+
+# Of the coarser samples around an odd column, an odd row, and where both are odd.
+NEAREST = (((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0), (0, 1), (1, 0), (1, 1)))
+ODD = ((0, 1), (1, 0), (1, 1))  # rows and columns of the three bands
+
+
+def _interleave(low: Array, details: Array, size: tuple[int, int]) -> Array:
+    """Samples [..., S, h, w] and those between them [..., BANDS, S, h, w] -> [..., S, *size]."""
+    result = _twice(low, size)
+    for band, (row, column) in enumerate(ODD):
+        height, width = (size[0] + 1 - row) // 2, (size[1] + 1 - column) // 2
+        result[..., row::2, column::2] = details[..., band, :, :height, :width]
+    return result
 
 
 def _repeat_bands(low: Array, bands: int) -> Array:

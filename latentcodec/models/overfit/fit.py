@@ -26,7 +26,7 @@ from torch import Tensor
 from latentcodec.coding.symbols import BitCounter
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL
 from latentcodec.models.blocks.information import gaussian_information
-from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, level_steps, step_size
+from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
     GROUPS,
@@ -35,6 +35,7 @@ from latentcodec.models.overfit.parameters import (
     Parameters,
     best_table,
     code_differences,
+    differences,
 )
 
 RATE_WEIGHT = 0.17
@@ -117,7 +118,7 @@ class Fit:
     def weigh(self) -> None:
         """What the present symbols cost under the context that they make, and how much they matter."""
         step = step_size(self.rate)[:, None, None, None, None]
-        parts = zip(self.function.norms(self._size()), level_steps(self.rate), strict=True)
+        parts = zip(self.function.norms(self._size()), self.function.steps(self.rate), strict=True)
         self.norms = [_careful(norm) * (level_step / step).square() for norm, level_step in parts]
         self.positions = self.function.bits(self.symbols, [s.abs() for s in self.symbols], self.rate)[1]
         self.influence = [torch.zeros_like(s) for s in self.symbols]
@@ -178,7 +179,7 @@ class Fit:
     def move(self, rate: Tensor) -> None:
         """Go on at another rate."""
         with torch.no_grad():
-            parts = zip(self.targets, level_steps(self.rate), level_steps(rate), strict=True)
+            parts = zip(self.targets, self.function.steps(self.rate), self.function.steps(rate), strict=True)
             self.targets = [target * before / after for target, before, after in parts]
             self.symbols, self.rate = [thrifty(target) for target in self.targets], rate
             self.weigh()
@@ -212,6 +213,7 @@ class Fit:
             if total < best.total:
                 best = _Best(total, list(self.symbols))
             if optimiser is not None:
+                self._share_gradients()
                 for group in optimiser.param_groups:
                     group["lr"] = group["speed"] * PARAMETER_RATE * max(LOWEST_SHARE, 1 - number / effort.rounds)
                 optimiser.step()
@@ -221,6 +223,13 @@ class Fit:
         if self.differentiate()[0] > best.total:
             self.symbols = list(best.symbols)
             self.differentiate()
+
+    def _share_gradients(self) -> None:
+        """Networks of the steps move alike, as they do in a file."""
+        for declared in DECLARATIONS:
+            if declared.per_step:
+                gradient = _gradient(getattr(self.function, declared.name))
+                gradient.copy_(gradient.mean(0, keepdim=True))
 
     def _optimiser(self) -> torch.optim.Optimizer:
         named = self.function.named_parameters()
@@ -297,9 +306,8 @@ def _with(changes: tuple[Change, ...], group: int, change: Change) -> tuple[Chan
 
 def _change(group: int, shift: int, reference: Parameters, wanted: Parameters) -> Change | None:
     """How to send a group's differences as multiples of 2^shift; None: they are all zero, or too large."""
-    names = [declared.name for declared in DECLARATIONS if declared.group == group]
-    differences = [(wanted[name].astype(np.int64) - reference[name]).ravel() for name in names]
-    symbols = np.rint(np.concatenate(differences) / (1 << shift)).astype(np.int32)
+    chosen = [declared for declared in DECLARATIONS if declared.group == group]
+    symbols = np.concatenate([differences(declared, reference, wanted, shift) for declared in chosen])
     if not symbols.any() or int(np.abs(symbols).max()) > LARGEST_SYMBOL:
         return None
     return Change(best_table(symbols), shift)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS
 from latentcodec.models.blocks.information import gaussian_information
 from latentcodec.models.blocks.quadtree import STEPS
-from latentcodec.models.overfit.context import RATE_SHIFT, Known, Parents, Region, features, known, parents, regions
+from latentcodec.models.overfit.context import RATE_SHIFT, Descent, Known, Parents, Region, features, known, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
 from latentcodec.models.overfit.wavelet import analyse, join, synthesise
@@ -28,16 +28,6 @@ INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 def step_size(rate: Tensor) -> Tensor:
     """Quantisation step at rate 0..1, in units of the latents' deviation: 16 down to 1/8."""
     return torch.exp2(LOG_LARGEST_STEP - LOG_STEP_RANGE * rate)
-
-
-def level_steps(rate: Tensor) -> list[Tensor]:
-    """Step sizes [B, 1, 1, 1, 1] of every level. Coarse bands are wide: a floor keeps their symbols within the tables.
-
-    It is finer than the distortion of fine bands, of which there are many more, could ever notice.
-    """
-    step = step_size(rate)[:, None, None, None, None]
-    floors = [2 ** min(level + 1, LEVELS) / STEPS_PER_UNIT for level in range(LEVELS + 1)]
-    return [step.clamp_min(floor) for floor in floors]
 
 
 class FittedFunction(nn.Module):
@@ -58,10 +48,14 @@ class FittedFunction(nn.Module):
     refine2: Tensor
     refine1_bias: Tensor
     refine2_bias: Tensor
+    lifted: Tensor  # [C, 1, 1], as the wavelet takes it
 
     def __init__(self, layout: Layout, parameters: Parameters):
         super().__init__()
         self.layout = layout
+        lifted = torch.ones(layout.channels, 1, 1)
+        lifted[list(layout.split)] = 0
+        self.register_buffer("lifted", lifted)
         for declared in DECLARATIONS:
             value = torch.from_numpy(parameters[declared.name].astype(np.float32)) / (1 << declared.bits)
             self.register_parameter(declared.name, nn.Parameter(value))
@@ -79,27 +73,37 @@ class FittedFunction(nn.Module):
         values = {d.name: getattr(self, d.name) * (1 << d.bits) for d in DECLARATIONS}
         return {name: v.round().clamp(-LIMIT, LIMIT).to(torch.int16).numpy() for name, v in values.items()}
 
+    def steps(self, rate: Tensor) -> list[Tensor]:
+        """Step sizes [B, 1, C, 1, 1] of every level.
+
+        Basis functions of a wavelet's coarse bands are wide: a floor keeps their symbols within the tables. It is finer
+        than the distortion of fine bands, of which there are many more, could ever notice.
+        """
+        step = step_size(rate)[:, None, None, None, None]
+        floors = [2 ** min(level + 1, LEVELS) / STEPS_PER_UNIT for level in range(LEVELS + 1)]
+        return [torch.maximum(step, floor * self.lifted) for floor in floors]
+
     def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
         low, bands = latents - self.mean[:, None, None], []
         for _ in range(LEVELS):
-            low, details = analyse(low)
+            low, details = analyse(low, self.lifted)
             bands.append(details)
         bands.append(low[:, None])
         inverses = [torch.linalg.inv(self.mixing[level, : b.shape[1]]) for level, b in enumerate(bands)]
-        parts = zip(inverses, bands, level_steps(rate), strict=True)
+        parts = zip(inverses, bands, self.steps(rate), strict=True)
         return [torch.einsum("nic,bnchw->bnihw", inverse, band) / step for inverse, band, step in parts]
 
     def synthesise(self, grids: list[Tensor], rate: Tensor, size: tuple[int, int]) -> Tensor:
         """Grids -> latents of `size` (height, width)."""
         bands = [
             torch.einsum("nic,bnchw->bnihw", self.mixing[level, : grid.shape[1]], grid * step)
-            for level, (grid, step) in enumerate(zip(grids, level_steps(rate), strict=True))
+            for level, (grid, step) in enumerate(zip(grids, self.steps(rate), strict=True))
         ]
         low, sizes = bands[LEVELS][:, 0], low_sizes(*size)
         for level in reversed(range(LEVELS)):
             height, width = sizes[level]
-            low = synthesise(low, bands[level])[:, :, :height, :width]
+            low = synthesise(low, bands[level], self.lifted)[:, :, :height, :width]
         latents = low + self.mean[:, None, None]
         refined = F.relu(F.conv2d(latents, self.refine1, self.refine1_bias, padding=1))
         return latents + F.conv2d(refined, self.refine2[:, :, None, None], self.refine2_bias)
@@ -113,11 +117,12 @@ class FittedFunction(nn.Module):
         rows, columns = (_norms_along(length) for length in size)
         result = []
         for level in range(LEVELS + 1):
-            mixed = self.mixing[level].square().sum(1)  # [bands, C]
             kinds = ((0, 1), (1, 0), (1, 1)) if level < LEVELS else ((0, 0),)
             where = min(level, LEVELS - 1)
-            planes = torch.stack([rows[where][a][:, None] * columns[where][b] for a, b in kinds])
-            result.append(planes[:, None] * mixed[: len(kinds), :, None, None])
+            planes = torch.stack([rows[where][a][:, None] * columns[where][b] for a, b in kinds])[:, None]
+            by_channel = torch.where(self.lifted > 0, planes, 1.0)  # [bands, C, h, w]
+            mixed = self.mixing[level, : len(kinds)].square()
+            result.append(torch.einsum("nic,nihw->nchw", mixed, by_channel))
         return result
 
     def bits(self, symbols: list[Tensor], magnitudes: list[Tensor], rate: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -125,7 +130,8 @@ class FittedFunction(nn.Module):
         the list of tables. `magnitudes`: those of the symbols, as the context sees them."""
         total = symbols[0].new_zeros(())
         positions: list[Tensor] = []
-        above: Parents | None = None
+        split = [channel for channel, lifted in enumerate(self.lifted.flatten().tolist()) if not lifted]
+        descent, above = Descent(self.layout.channels, split, logarithm, _bordered), None
         for level in reversed(range(LEVELS + 1)):
             flat, bordered = symbols[level].flatten(1, 2), _bordered(magnitudes[level].flatten(1, 2))
             position = self._level_positions(level, bordered, above, rate)
@@ -133,7 +139,7 @@ class FittedFunction(nn.Module):
             positions.insert(0, position.detach().view_as(symbols[level]))
             if level:
                 height, width = magnitudes[level - 1].shape[-2:]
-                above = parents(magnitudes[level], BANDS, (height, width), logarithm, _bordered)
+                above = descent.below(magnitudes[level], (height, width))
         return total, positions
 
     def _level_positions(self, level: int, bordered: Tensor, above: Parents | None, rate: Tensor) -> Tensor:
@@ -166,15 +172,16 @@ class FittedFunction(nn.Module):
             channels = self.layout.channels
             numbers = [k // channels for k in range(region.quarter, BANDS * channels, 4)]
             bias = (bias + self.band_bias[numbers])[:, None, None, :]
-        hidden = F.relu(F.linear(stacked, self.hidden1) + bias)
-        hidden = F.relu(hidden + F.linear(hidden, self.hidden2, self.hidden2_bias))
+        number = step % len(self.out)  # of the network: there may be one for all steps
+        hidden = F.relu(F.linear(stacked, self.hidden1[number]) + bias)
+        hidden = F.relu(hidden + F.linear(hidden, self.hidden2[number], self.hidden2_bias))
         offset = self.offset[level, :bands].reshape(-1)[region.quarter :: 4, None, None]
-        return hidden @ self.out + stacked @ self.direct + offset
+        return hidden @ self.out[number] + stacked @ self.direct[number] + offset
 
 
 def _norms_along(length: int) -> list[tuple[Tensor, Tensor]]:
-    """Squared norms, along one direction, of the low and the high basis functions of every level."""
-    sizes, result = [size for size, _ in low_sizes(length, 1)], []
+    """Squared norms, along one direction, of the low and the high basis functions of the wavelet at every level."""
+    sizes, result, lifted = [size for size, _ in low_sizes(length, 1)], [], torch.ones(())
     for level in range(LEVELS):
         unit = torch.eye(sizes[level + 1])
         parts = []
@@ -182,7 +189,7 @@ def _norms_along(length: int) -> list[tuple[Tensor, Tensor]]:
             rows = low
             for finer in reversed(range(level + 1)):
                 detail = high if finer == level else torch.zeros_like(rows)
-                rows = join(rows, detail, -1)[:, : sizes[finer]]
+                rows = join(rows, detail, -1, lifted)[:, : sizes[finer]]
             parts.append(rows.square().sum(1))
         result.append((parts[0], parts[1]))
     return result
@@ -216,7 +223,7 @@ def initial(layout: Layout, seed: int = 0) -> dict[str, np.ndarray]:
     values["step_bias"] = random.normal(0, 0.1, values["step_bias"].shape)
     values["hidden2"] = random.normal(0, 0.2, values["hidden2"].shape)
     values["out"] = random.normal(0, 0.2, values["out"].shape)
-    values["direct"][-1] = INITIAL_SLOPE
+    values["direct"][:, -1] = INITIAL_SLOPE
     values["mixing"] += np.eye(layout.channels)
     values["refine1"] = random.normal(0, 1 / np.sqrt(9 * layout.channels), values["refine1"].shape)
     return {d.name: np.round(values[d.name] * (1 << d.bits)).astype(np.int16) for d in DECLARATIONS}

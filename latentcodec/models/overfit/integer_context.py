@@ -23,12 +23,12 @@ from latentcodec.models.blocks.products import TORCH
 from latentcodec.models.overfit.context import (
     QUARTERS,
     RATE_SHIFT,
+    Descent,
     Known,
     Parents,
     Region,
     features,
     known,
-    parents,
     regions,
 )
 from latentcodec.models.overfit.parameters import Parameters
@@ -53,7 +53,7 @@ def code_grids(
     """
     network = _Network(parameters, arithmetic, rate)
     grids: Grids = []
-    above: Parents | None = None
+    descent, above = Descent(layout.channels, layout.split, logarithm, _bordered), None
     shapes = layout.grids(*size)
     for level in reversed(range(LEVELS + 1)):
         grid = _code_level(
@@ -61,8 +61,7 @@ def code_grids(
         )
         grids.insert(0, grid)
         if level:
-            size_below = shapes[level - 1][2:]
-            above = parents(np.abs(grid).astype(np.int64), BANDS, size_below, logarithm, _bordered)
+            above = descent.below(np.abs(grid).astype(np.int64), shapes[level - 1][2:])
     return grids
 
 
@@ -93,8 +92,8 @@ class _Network:
         exact = {name: parameters[name].astype(arithmetic.dtype) for name in CONTEXT}
         # Biases have ACTIVATION_BITS after the point, sums both; the identity of the residual layer has weight 1.
         one = 1 << WEIGHT_BITS
-        self._hidden1, self._out, self._direct = exact["hidden1"], exact["out"][None], exact["direct"][None]
-        self._hidden2 = exact["hidden2"] + one * np.eye(len(exact["hidden2"]), dtype=arithmetic.dtype)
+        self._hidden1, self._out, self._direct = exact["hidden1"], exact["out"][:, None], exact["direct"][:, None]
+        self._hidden2 = exact["hidden2"] + one * np.eye(exact["hidden2"].shape[-1], dtype=arithmetic.dtype)
         self._bias1 = one * (exact["step_bias"][:, None] + exact["level_bias"])  # [STEPS, LEVELS + 1, width]
         self._band_bias, self._bias2 = one * exact["band_bias"], one * exact["hidden2_bias"][:, None]
         self._offset = parameters["offset"].astype(np.int64)
@@ -110,12 +109,14 @@ class _Network:
                 columns[number] = feature
         columns[-1] = self._rate << RATE_SHIFT
         flat = columns.reshape(FEATURES, -1)
-        sums = self._arithmetic.matmul(self._hidden1, flat)
+        number = step % len(self._out)  # of the network: there may be one for all steps
+        sums = self._arithmetic.matmul(self._hidden1[number], flat)
         by_channel = sums.reshape(-1, channels, height * width)
         by_channel += self._first_bias(level, step, region)[:, :, None]
         hidden = self._arithmetic.rectify(sums)
-        hidden = self._arithmetic.rectify(self._arithmetic.matmul(self._hidden2, hidden) + self._bias2)
-        position = self._arithmetic.matmul(self._out, hidden) + self._arithmetic.matmul(self._direct, flat)
+        hidden = self._arithmetic.rectify(self._arithmetic.matmul(self._hidden2[number], hidden) + self._bias2)
+        position = self._arithmetic.matmul(self._out[number], hidden)
+        position = position + self._arithmetic.matmul(self._direct[number], flat)
         position = position.reshape(channels, height, width).astype(np.int64)
         position += self._offsets(level, region) << WEIGHT_BITS
         return np.clip(shift_round(position, WEIGHT_BITS + ACTIVATION_BITS), 0, TABLES - 1).astype(np.uint8)

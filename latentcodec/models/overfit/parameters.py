@@ -5,6 +5,7 @@ the program, and sends differences for some groups of parameters: multiples of a
 group. Where nothing is sent the reference holds.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,22 +23,27 @@ LIMIT = (1 << 15) - 1
 
 @dataclass(frozen=True)
 class Parameter:
-    """`bits` after the point; `group`: number of the group that it is sent with."""
+    """`bits` after the point; `group`: number of the group that it is sent with.
+
+    `per_step`: the first dimension is that of the steps' networks, which a file changes all alike: for the latents of one
+    picture, differences between steps do not pay.
+    """
 
     name: str
     bits: int
     group: int
+    per_step: bool = False
 
 
 DECLARATIONS = (
-    Parameter("hidden1", WEIGHT_BITS, 0),
-    Parameter("hidden2", WEIGHT_BITS, 0),
+    Parameter("hidden1", WEIGHT_BITS, 0, per_step=True),
+    Parameter("hidden2", WEIGHT_BITS, 0, per_step=True),
     Parameter("step_bias", ACTIVATION_BITS, 1),
     Parameter("level_bias", ACTIVATION_BITS, 1),
     Parameter("band_bias", ACTIVATION_BITS, 1),
     Parameter("hidden2_bias", ACTIVATION_BITS, 1),
-    Parameter("out", WEIGHT_BITS, 2),
-    Parameter("direct", WEIGHT_BITS, 2),
+    Parameter("out", WEIGHT_BITS, 2, per_step=True),
+    Parameter("direct", WEIGHT_BITS, 2, per_step=True),
     Parameter("offset", ACTIVATION_BITS, 3),
     Parameter("mixing", WEIGHT_BITS, 4),
     Parameter("mean", ACTIVATION_BITS, 5),
@@ -52,15 +58,16 @@ GROUPS = 8
 def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter."""
     channels, width, refined = layout.channels, layout.preset.context_width, layout.preset.synthesis_width
+    networks = layout.networks
     return {
-        "hidden1": (width, FEATURES),
-        "hidden2": (width, width),
+        "hidden1": (networks, width, FEATURES),
+        "hidden2": (networks, width, width),
         "step_bias": (STEPS, width),
         "level_bias": (LEVELS + 1, width),
         "band_bias": (BANDS, width),
         "hidden2_bias": (width,),
-        "out": (width,),
-        "direct": (FEATURES,),
+        "out": (networks, width),
+        "direct": (networks, FEATURES),
         "offset": (LEVELS + 1, BANDS, channels),
         "mixing": (LEVELS + 1, BANDS, channels, channels),
         "mean": (channels,),
@@ -94,14 +101,21 @@ def code_differences(
     for declared in DECLARATIONS:
         base, change = reference[declared.name].astype(np.int64), changes[declared.group]
         if change.sent:
-            symbols = None
-            if wanted is not None:
-                difference = wanted[declared.name].astype(np.int64) - base
-                symbols = np.rint(difference / (1 << change.shift)).astype(np.int32).ravel()
-            coded = coder.code(np.full(base.size, change.table, np.uint8), symbols)
-            base = np.clip(base + (coded.reshape(base.shape).astype(np.int64) << change.shift), -LIMIT, LIMIT)
+            shape = base.shape[1:] if declared.per_step else base.shape
+            symbols = None if wanted is None else differences(declared, reference, wanted, change.shift)
+            coded = coder.code(np.full(math.prod(shape), change.table, np.uint8), symbols)
+            base = np.clip(base + (coded.reshape(shape).astype(np.int64) << change.shift), -LIMIT, LIMIT)
         known[declared.name] = base.astype(np.int16)
     return known
+
+
+def differences(
+    declared: Parameter, reference: Parameters, wanted: Parameters, shift: int
+) -> npt.NDArray[np.int32]:
+    """Of one parameter, as multiples of 2^shift; where networks of several steps differ, the first one's."""
+    difference = wanted[declared.name].astype(np.int64) - reference[declared.name]
+    sent = difference[0] if declared.per_step else difference
+    return np.rint(sent / (1 << shift)).astype(np.int32).ravel()
 
 
 def best_table(symbols: npt.NDArray[np.int32]) -> int:

@@ -28,10 +28,16 @@ PRESETS = (Preset("vlop", 4, 2), Preset("lop", 7, 4), Preset("mop", 10, 9), Pres
 
 @dataclass(frozen=True)
 class Layout:
-    """A preset for latents with a number of channels."""
+    """A preset for latents with a number of channels.
+
+    networks: that see the context, one for every step, or one for all of them. split: components whose bands are the
+    phases of their samples, not a wavelet's.
+    """
 
     preset: Preset
     channels: int
+    networks: int = STEPS
+    split: tuple[int, ...] = ()
 
     def bands(self, level: int) -> int:
         return BANDS if level < LEVELS else 1

@@ -14,6 +14,8 @@ from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
 from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, Layout, Preset
 
 SHARED = ("offset", "mixing", "mean")
+LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
+PER_STEP = ("hidden1", "hidden2", "out", "direct")  # their first dimension is left out where one serves all steps
 Integers16 = npt.NDArray[np.int16]
 
 
@@ -28,7 +30,17 @@ def merge(by_preset: Mapping[str, Mapping[str, Integers16]]) -> dict[str, Intege
 
 def pick(arrays: Mapping[str, Integers16], preset: Preset) -> dict[str, Integers16]:
     """The parameters of one preset from a reference file."""
-    return {d.name: arrays[d.name if d.name in SHARED else f"{preset.name}.{d.name}"] for d in DECLARATIONS}
+    found = {d.name: arrays[d.name if d.name in SHARED else f"{preset.name}.{d.name}"] for d in DECLARATIONS}
+    if found["out"].ndim == 1:
+        found |= {name: found[name][None] for name in PER_STEP}
+    return found
+
+
+def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *, native: bool) -> Layout:
+    """Sizes of the function at a preset. `native`: the reference was made for the autoencoder."""
+    networks = len(pick(arrays, preset)["out"])
+    split = np.flatnonzero(arrays[LIFTED] == 0).tolist() if native and LIFTED in arrays else ()
+    return Layout(preset, channels, networks, tuple(split))
 
 
 def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str, Integers16]:
