@@ -2,7 +2,9 @@
 
 Random networks of the published sizes, written to files first, so that a process of its own encodes and another one
 decodes as anybody would, and neither has more in memory than that. Prints seconds and peak resident memory of both.
-Half an hour for 4K, hours for 100 megapixels.
+Half an hour for 4K, hours for 100 megapixels; for these, --tiles 2 computes the first two tiles of every stage and
+takes the rest as zeros. That needs as much memory as all of it, since tiles are alike and nothing of one outlives the
+next but what is kept.
 """
 
 import argparse
@@ -12,12 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from latentcodec.models.blocks.tiles import Tile, at
+from latentcodec.models.diffusion import layerwise
 from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
+from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.pipelines import stablecodec_full
@@ -48,11 +56,40 @@ def write_networks(folder: Path) -> None:
         store.write_tensors(network.state_dict(), folder / name, {})
 
 
-def run(what: str, folder: Path, size: tuple[int, int], limit: int) -> None:
+def compute_first_tiles_only(count: int, pipeline: FullStableCodecPipeline) -> None:
+    """Zeros stand for the results of all other tiles and windows, and take up their memory."""
+
+    def joined(parts: Iterable[tuple[Tile, Tensor]], size: tuple[int, int], times: int) -> Tensor:
+        result = None
+        for tile, part in islice(parts, count):
+            if result is None:
+                shape = 1, part.shape[1], *size
+                result = torch.empty(shape, dtype=part.dtype, memory_format=torch.channels_last).fill_(0)
+            result[at(tile.kept, times)] = part[at(tile.inside, times)]
+            del part
+        assert result is not None
+        return result
+
+    model, cut = pipeline._model, layerwise._Stage._tiles
+    denoise, windows = model.synthesise_latents, iter(range(count))
+
+    def denoise_first(y: Tensor, *inside: tuple[slice, slice]) -> Tensor:
+        if not inside or next(windows, None) is not None:
+            return denoise(y, *inside)
+        return torch.zeros(1, 4, *(side.stop - side.start for side in inside[0]))
+
+    layerwise.joined = large.joined = joined
+    layerwise._Stage._tiles = lambda stage, height, width: cut(stage, height, width)[:count]
+    model.synthesise_latents = denoise_first
+
+
+def run(what: str, folder: Path, size: tuple[int, int], limit: int, tiles: int | None) -> None:
     """One direction, in this process; prints its line."""
     networks = {name: store.Mapped(folder / file) for name, file in NETWORKS.items()}
     stablecodec_full.store.load_one_by_one = networks.get  # type: ignore[assignment]
     pipeline = FullStableCodecPipeline(store.read_weights(folder / CHECKPOINT), torch.device("cpu"))
+    if tiles is not None:
+        compute_first_tiles_only(tiles, pipeline)
     started = time.perf_counter()
     if what == ENCODE:
         random = np.random.default_rng(0)
@@ -75,12 +112,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", help="WIDTHxHEIGHT")
     parser.add_argument("limit", help="of memory, as --max-memory has it")
+    parser.add_argument("--tiles", type=int, help="compute no more than these of every stage")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     if given.what:
-        run(given.what, given.folder, (width, height), parse_bytes(given.limit))
+        run(given.what, given.folder, (width, height), parse_bytes(given.limit), given.tiles)
         return
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)

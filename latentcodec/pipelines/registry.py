@@ -241,5 +241,5 @@ def _overfit(method: Method, model: str, device: "torch.device") -> Pipeline:
     if native is None and fingerprint in {fingerprint_of(known) for known in method.models}:
         raise WeightsError(f"{model} cannot be told from an autoencoder that this program knows")
     arrays = {name: tensor.numpy() for name, tensor in reference.tensors.items()}
-    own = native is not None and (native.name == "mini" or native.weights[-1] != FOREIGN_REFERENCE)
+    own = native is not None and native.weights[-1] == f"overfit-{native.name}"
     return OverfitPipeline(load_autoencoder(model, device), arrays, own, fingerprint, device)

@@ -3,8 +3,8 @@
 Every step draws a preset and a rate, represents the latents of a batch by grids, rounded with regard to rate, and
 improves the parameters. Transform and statistics are shared by all presets.
 
-What is minimised is the logarithm of error and bits together: a high rate has a hundred times the bits of a low one, and
-should not count for more.
+What is minimised is the logarithm of error and bits together: a high rate has a hundred times the bits of a low one,
+and should not count for more.
 """
 
 from collections.abc import Iterator
@@ -73,6 +73,7 @@ class OverfitTask:
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         latents = self._latents(batch)
         function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
+        _normalise(function.mixing)
         rate = torch.rand(1, device=self._device).expand(len(batch))
         with torch.no_grad():
             targets = function.analyse(latents, rate)
@@ -80,12 +81,22 @@ class OverfitTask:
         fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
         total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
         pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
-        return total.log(), {"cost": total.detach() / latents.numel(), "latent_mse": error.detach().mean(), "bpp": bits.detach() / pixels}
+        return total.log(), {
+            "cost": total.detach() / latents.numel(),
+            "latent_mse": error.detach().mean(),
+            "bpp": bits.detach() / pixels,
+        }
 
     @torch.no_grad()
     def _latents(self, batch: Tensor) -> Tensor:
         with autocast(self._device):
             return self._autoencoder.encode(to_unit(batch, self._device)).float()
+
+
+@torch.no_grad()
+def _normalise(mixing: Tensor) -> None:
+    """Basis functions keep a norm of one: if they grow, so do their steps, and at high rates error is best spread evenly."""
+    mixing.div_(mixing.norm(dim=-2, keepdim=True))
 
 
 def _correlation(x: Tensor) -> Tensor:
@@ -95,7 +106,7 @@ def _correlation(x: Tensor) -> Tensor:
 
 
 def _principal(x: Tensor, lifted: Tensor) -> Tensor:
-    """[B, C, h, w] -> orthonormal basis [C, C] that mixes lifted components, and the others; principal directions first."""
+    """[B, C, h, w] -> orthonormal basis [C, C], principal ones first, which mixes no lifted component with others."""
     basis = torch.zeros(x.shape[1], x.shape[1])
     for kind in (0, 1):
         chosen = (lifted.flatten() == kind).nonzero()[:, 0]

@@ -286,7 +286,7 @@ STAGES = {
                 ema_decay=0.98,
                 autoencoder=autoencoder,
             )
-            for autoencoder, steps in (("mini", 6000), ("taef2", 3000))
+            for autoencoder, steps in (("mini", 4500), ("taef2", 2400))
         ),
     )
 }

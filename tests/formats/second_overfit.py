@@ -83,7 +83,9 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
     name, h, s = PRESETS[number]
     if not foreign:
         return {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS} | {"lifted": arrays["lifted"]}
-    zeros = {p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()}
+    zeros = {
+        p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()
+    }
     kept = {p: arrays[f"{name}.{p}"] for g, p in PARAMETERS if g <= 2}
 
     def offset(level, band, c):
@@ -184,7 +186,9 @@ class Grids:
     def table(self, level, step, grid, above, k, r, j):
         f = self.features(level, grid, above, k, r, j)
         p, band, component = self.p, k // self.c, k % self.c
-        hidden1, hidden2, out, direct = (p[name][step % len(p[name])] for name in ("hidden1", "hidden2", "out", "direct"))
+        hidden1, hidden2, out, direct = (
+            p[name][step % len(p[name])] for name in ("hidden1", "hidden2", "out", "direct")
+        )
         width = len(out)
         a = []
         for i in range(width):

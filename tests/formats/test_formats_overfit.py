@@ -20,7 +20,7 @@ from tests.golden.overfit.create import CASES, FOLDER, load
 @pytest.mark.parametrize("name", CASES)
 def test_second_decoder(name):
     file = container.read((FOLDER / f"{name}.lcx").read_bytes())
-    pipeline = load(CASES[name][-1])
+    pipeline = load(name)
     frequencies = second.tables((Path(tables.__file__).parent / "gaussian.bin").read_bytes())
     arrays = {key: value.tolist() for key, value in pipeline.reference.items()}
     parameters, found = second_overfit.decode(

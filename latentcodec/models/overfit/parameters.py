@@ -25,8 +25,8 @@ LIMIT = (1 << 15) - 1
 class Parameter:
     """`bits` after the point; `group`: number of the group that it is sent with.
 
-    `per_step`: the first dimension is that of the steps' networks, which a file changes all alike: for the latents of one
-    picture, differences between steps do not pay.
+    `per_step`: the first dimension is that of the steps' networks, which a file changes all alike: for the latents of
+    one picture, differences between steps do not pay.
     """
 
     name: str
@@ -109,9 +109,7 @@ def code_differences(
     return known
 
 
-def differences(
-    declared: Parameter, reference: Parameters, wanted: Parameters, shift: int
-) -> npt.NDArray[np.int32]:
+def differences(declared: Parameter, reference: Parameters, wanted: Parameters, shift: int) -> npt.NDArray[np.int32]:
     """Of one parameter, as multiples of 2^shift; where networks of several steps differ, the first one's."""
     difference = wanted[declared.name].astype(np.int64) - reference[declared.name]
     sent = difference[0] if declared.per_step else difference

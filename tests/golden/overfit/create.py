@@ -2,8 +2,8 @@
 
     python -m tests.golden.overfit.create NAME      add a golden file under a new name
 
-The autoencoder is that of the tiny model one folder up; the reference beside this file was derived from the shipped one
-of its day. Every case has NAME.lcx, NAME.png and a line in golden.json (digest of the exact symbols and parameters).
+The autoencoder is that of the tiny model one folder up; the references beside this file were derived from the shipped
+ones of their days. Every case has NAME.lcx, NAME.png and a line in golden.json (digest of the exact symbols and parameters).
 """
 
 import hashlib
@@ -27,25 +27,29 @@ from tests import tiny
 
 FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "data" / "coffee.png"
-REFERENCE = FOLDER / "reference.safetensors"
-# (width, height), quality, effort, number of the preset, autoencoder is foreign
+REFERENCE = "reference.safetensors"  # one network for all steps
+SPLIT = "split.safetensors"  # one for every step; two of four components are split
+# (width, height), quality, effort, number of the preset, autoencoder is foreign, reference
 CASES = {
-    "plain": ((96, 128), 55, 1, 3, False),
-    "one-pixel": ((1, 1), 80, 1, 0, False),
-    "odd-size": ((131, 70), 85, 5, 1, False),
-    "foreign": ((100, 90), 70, 6, 2, True),
+    "plain": ((96, 128), 55, 1, 3, False, REFERENCE),
+    "one-pixel": ((1, 1), 80, 1, 0, False, REFERENCE),
+    "odd-size": ((131, 70), 85, 5, 1, False, REFERENCE),
+    "foreign": ((100, 90), 70, 6, 2, True, REFERENCE),
+    "split": ((125, 93), 75, 5, 3, False, SPLIT),
+    "split-foreign": ((90, 61), 60, 4, 1, True, SPLIT),
 }
 FINGERPRINTS = {False: 0x1111, True: 0x2222}
 
 
-def load(foreign: bool) -> OverfitPipeline:
-    """The golden autoencoder and reference, on the CPU."""
+def load(name: str) -> OverfitPipeline:
+    """The golden autoencoder and the reference of a case, on the CPU."""
+    *_, foreign, reference = CASES[name]
     tensors = store.read_weights(tiny.GOLDEN_WEIGHTS).tensors
     vae = MiniVAE(tiny.CONFIG.autoencoder)
     vae.load_state_dict({k.removeprefix("vae."): v.float() for k, v in tensors.items() if k.startswith("vae.")})
     vae = vae.eval().requires_grad_(requires_grad=False)
     autoencoder = Autoencoder(vae, vae.encode, vae.decode, vae.config.latent_channels, STRIDE)
-    arrays = {name: value.numpy() for name, value in store.read_weights(REFERENCE).tensors.items()}
+    arrays = {name: value.numpy() for name, value in store.read_weights(FOLDER / reference).tensors.items()}
     return OverfitPipeline(autoencoder, arrays, not foreign, FINGERPRINTS[foreign], torch.device("cpu"))
 
 
@@ -63,11 +67,11 @@ def symbols_digest(pipeline: OverfitPipeline, file: LcodecFile) -> str:
 
 def create(name: str) -> None:
     """Encode one case and record what it decodes to."""
-    (width, height), quality, effort, preset, foreign = CASES[name]
+    (width, height), quality, effort, preset, *_ = CASES[name]
     path = FOLDER / f"{name}.lcx"
     if path.exists():
         sys.exit(f"{path} exists, and golden files do not change")
-    pipeline = load(foreign)
+    pipeline = load(name)
     pixels = read_rgb(PHOTO)[100 : 100 + height, 200 : 200 + width]
     encoded = pipeline.encode(pixels, Quality(quality), Settings(effort), PRESETS[preset])
     file = LcodecFile(1, width, height, encoded.rate, pipeline.fingerprint, encoded.symbols, encoded.payload, ())
