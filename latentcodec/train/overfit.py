@@ -95,7 +95,7 @@ class OverfitTask:
 
 @torch.no_grad()
 def _normalise(mixing: Tensor) -> None:
-    """Basis functions keep a norm of one: if they grow, so do their steps, and at high rates error is best spread evenly."""
+    """Basis functions keep a norm of one: where they grow, so do steps, but high rates want error spread evenly."""
     mixing.div_(mixing.norm(dim=-2, keepdim=True))
 
 

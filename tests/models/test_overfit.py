@@ -14,6 +14,7 @@ from latentcodec.models.overfit.integer_context import Grids, code_grids
 from latentcodec.models.overfit.integer_context import logarithm as integer_logarithm
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
+    LIMIT,
     UNCHANGED,
     Change,
     Parameters,
@@ -94,6 +95,14 @@ def test_wavelet_is_nearly_orthonormal_and_always_invertible() -> None:
     assert torch.equal(details[:, 0, 1], x[:, 1, ::2, 1::2])
 
 
+@pytest.mark.parametrize("size", [(19, 27), (1, 1), (3, 8)])
+def test_what_pads_split_components_costs_nothing(size: tuple[int, int]) -> None:
+    function = FittedFunction(LAYOUT, initial(LAYOUT))  # the identity mixes
+    grids = function.analyse(torch.randn(1, 6, *size) + 3, torch.tensor([0.9]))
+    values = sum(int((grid[:, :, LAYOUT.split[0]] != 0).sum()) for grid in grids)
+    assert values == size[0] * size[1]
+
+
 def test_norms_are_those_of_basis_functions() -> None:
     function, size = FittedFunction(LAYOUT, initial(LAYOUT)), (19, 26)
     with torch.no_grad():
@@ -101,11 +110,13 @@ def test_norms_are_those_of_basis_functions() -> None:
     rate = torch.tensor([0.7])
     for level, norms in enumerate(function.norms(size)):
         for component in range(LAYOUT.channels):
-            grids = [torch.zeros(1, *shape) for shape in LAYOUT.grids(*size)]
-            grids[level][0, 0, component, 0, 0] = 1
-            step = function.steps(rate)[level][0, 0, component].item()
-            latents = (function.synthesise(grids, rate, size) - function.mean[:, None, None]) / step
-            assert latents.square().sum().item() == pytest.approx(norms[0, component, 0, 0].item(), rel=0.02)
+            for band, row in ((0, 0), (norms.shape[0] - 1, norms.shape[2] // 2)):
+                grids = [torch.zeros(1, *shape) for shape in LAYOUT.grids(*size)]
+                grids[level][0, band, component, row, 0] = 1
+                step = function.steps(rate)[level][0, 0, component].item()
+                latents = (function.synthesise(grids, rate, size) - function.mean[:, None, None]) / step
+                expected = norms[band, component, row, 0].item()
+                assert latents.square().sum().item() == pytest.approx(expected, rel=1e-3)
 
 
 @given(st.integers(0, 1 << 40))
@@ -121,8 +132,11 @@ def test_logarithms_agree() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 2, 3, 6])
-def test_decoder_reads_what_the_encoder_wrote(size: tuple[int, int], channels: int) -> None:
-    layout = Layout(preset_named("vlop"), channels, split=(channels // 2,))
+@pytest.mark.parametrize(("networks", "split"), [(4, (0,)), (1, ())])
+def test_decoder_reads_what_the_encoder_wrote(
+    size: tuple[int, int], channels: int, networks: int, split: tuple[int, ...]
+) -> None:
+    layout = Layout(preset_named("vlop"), channels, networks, split)
     parameters, grids = random_parameters(layout), random_grids(layout, size)
     encoder = SymbolEncoder()
     known = code_grids(encoder, parameters, layout, 140, size, grids)
@@ -158,17 +172,18 @@ def test_estimated_bits_are_those_of_the_coder() -> None:
     assert [p.shape for p in positions] == [s.shape for s in symbols]
 
 
-def test_context_is_causal() -> None:
+@pytest.mark.parametrize("component", [1, 3])  # split, and lifted
+def test_context_is_causal(component: int) -> None:
     """What is coded later must not move the table of what is coded earlier."""
     size = (32, 32)
     function = FittedFunction(LAYOUT, random_parameters())
     grids = [torch.from_numpy(grid).float()[None] for grid in random_grids(LAYOUT, size)]
     before = function.bits(grids, [g.abs() for g in grids], unit(90))[1]
     changed = [g.clone() for g in grids]
-    changed[2][0, 1, 3, 1, 0] += 5
+    changed[2][0, 1, component, 1, 0] += 5
     after = function.bits(changed, [g.abs() for g in changed], unit(90))[1]
     assert all(torch.equal(before[level], after[level]) for level in (2 + 1, 4, 5))
-    assert torch.equal(before[2][0, 1, 3, 1, 0], after[2][0, 1, 3, 1, 0])
+    assert torch.equal(before[2][0, 1, component, 1, 0], after[2][0, 1, component, 1, 0])
     assert not torch.equal(before[1], after[1])
 
 
@@ -183,6 +198,9 @@ def test_differences_are_decoded(pairs: list[tuple[int, int]], seed: int) -> Non
     read = code_differences(SymbolDecoder(encoder.finish()), changes, reference)
     for declared in DECLARATIONS:
         assert (sent[declared.name] == read[declared.name]).all()
+        moved = sent[declared.name].astype(int) - reference[declared.name]
+        if declared.per_step:
+            assert (moved == moved[:1]).all() or (np.abs(sent[declared.name]) == LIMIT).any()
         if not changes[declared.group].sent:
             assert (read[declared.name] == reference[declared.name]).all()
 

@@ -13,6 +13,7 @@ import torch
 from latentcodec import api, errors
 from latentcodec.cli.main import main
 from latentcodec.image import read_rgb
+from latentcodec.models.overfit.fit import RATE_WEIGHT
 from latentcodec.models.overfit.parameters import Change
 from latentcodec.models.overfit.presets import PRESETS
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
@@ -80,7 +81,7 @@ def test_more_effort_saves_bits() -> None:
         encoded = codec.encode(photo, api.Quality(50), Settings(effort))
         prefix, parameters, grids = codec.decode_grids(encoded, photo.shape[:2])
         restored = codec.synthesise(prefix, parameters, grids, encoded.rate, photo.shape[:2])
-        return 8 * len(encoded.payload), (restored - latents).square().sum().item() / step**2 / 0.17
+        return 8 * len(encoded.payload), (restored - latents).square().sum().item() / step**2 / RATE_WEIGHT
 
     fast, slow = figures(1), figures(6)
     assert sum(slow) < sum(fast) - 0.02 * fast[0]

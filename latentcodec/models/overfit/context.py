@@ -43,7 +43,7 @@ def regions(step: int) -> list[Region]:
 
 
 @dataclass(frozen=True)
-class Parents:
+class Above:
     """Logarithms of what is above a level, at its size: same component [..., K, h, w], sums [..., h, w].
 
     Above a band of a wavelet is the same band of the next coarser level. Above a component that is only split into its
@@ -55,10 +55,15 @@ class Parents:
     around: Array
 
 
-class Descent:
-    """Goes down the levels, from the coarsest to the finest, and says what is above each.
+# Offsets of the coarser samples next to one in an odd column, in an odd row, and in both: bands 0, 1 and 2.
+NEAREST = (((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0), (0, 1), (1, 0), (1, 1)))
+ODD = ((0, 1), (1, 0), (1, 1))  # first row and column of each band's samples
 
-    split: the components that are no wavelet's. log, pad: of magnitudes; the latter adds a border of one.
+
+class Descent:
+    """Goes from the coarsest level to the finest, and says what is above each.
+
+    split: components that are no wavelet's. log: of magnitudes. pad: adds a border of one.
     """
 
     def __init__(
@@ -69,9 +74,10 @@ class Descent:
         self._log, self._pad = log, pad
         self._samples: Array | None = None
 
-    def below(self, level: Array, size: tuple[int, int]) -> Parents:
+    def above_next(self, level: Array, size: tuple[int, int]) -> Above:
         """Magnitudes of a level [..., bands, C, h, w] -> what is above the next finer one, whose bands have `size`.
 
+        Called once for each level, the coarsest first.
         The coarsest details have the low band above them, of the same size; every other level one of half the size.
         """
         log, pad, split = self._log, self._pad, self._split
@@ -79,7 +85,7 @@ class Descent:
         around = box(pad(wavelets))
         if self._samples is None:
             samples = level[..., 0, split, :, :]
-            own = _repeat_bands(own, BANDS)
+            own = _repeat_bands(own)
         else:
             samples = _interleave(self._samples, level[..., split, :, :], size)
             own = _twice(own.reshape(*own.shape[:-4], -1, *own.shape[-2:]), size)
@@ -92,12 +98,7 @@ class Descent:
             near = sum(bordered[..., 1 + r : 1 + r + height, 1 + c : 1 + c + width] for r, c in places)
             own[..., components, :, :] = log(near)
         total = samples.sum(-3)
-        return Parents(own, log(wavelets + total), log(around + box(pad(total))))
-
-
-# Of the coarser samples around an odd column, an odd row, and where both are odd.
-NEAREST = (((0, 0), (0, 1)), ((0, 0), (1, 0)), ((0, 0), (0, 1), (1, 0), (1, 1)))
-ODD = ((0, 1), (1, 0), (1, 1))  # rows and columns of the three bands
+        return Above(own, log(wavelets + total), log(around + box(pad(total))))
 
 
 def _interleave(low: Array, details: Array, size: tuple[int, int]) -> Array:
@@ -109,10 +110,10 @@ def _interleave(low: Array, details: Array, size: tuple[int, int]) -> Array:
     return result
 
 
-def _repeat_bands(low: Array, bands: int) -> Array:
-    """[..., 1, C, h, w] -> [..., bands * C, h, w], by indexing, which numpy and torch share."""
+def _repeat_bands(low: Array) -> Array:
+    """[..., 1, C, h, w] -> [..., BANDS * C, h, w], by indexing, which numpy and torch share."""
     channels = low.shape[-3]
-    return low[..., 0, [k % channels for k in range(bands * channels)], :, :]
+    return low[..., 0, [k % channels for k in range(BANDS * channels)], :, :]
 
 
 def _twice(x: Array, size: tuple[int, int]) -> Array:
@@ -144,7 +145,7 @@ def known(bordered: Array, channels: int, log: Callable[[Array], Array]) -> Know
     return Known(bordered, log(by_band.sum(-4)), log(inner.sum(-3)), log(box(bordered.sum(-3))))
 
 
-def features(seen: Known, above: Parents | None, region: Region, log: Callable[[Array], Array]) -> list[Array]:
+def features(seen: Known, above: Above | None, region: Region, log: Callable[[Array], Array]) -> list[Array]:
     """FEATURES - 1 arrays of the region's shape, or of one that broadcasts to it; None: zeros."""
     shape = seen.total.shape[-2:]
     rows, columns = phase_slices(region.phase)

@@ -50,7 +50,7 @@ BORDER = 2.0
 MOVING = 0.5  # share of the symbols that move in a round
 TOLERANCE = 1.01  # of what is minimised: more than that above the best so far is taken back
 REPORT_EVERY = 5
-SHIFTS = (0, 2, 4, 6)
+SHIFTS = (2, 4, 6, 8)
 CHANGE_BITS = 10  # what a group costs beside its symbols
 Report = Callable[[int, int, float, float], None]  # rounds done, rounds to do, estimated bits, latent MSE
 
@@ -67,13 +67,13 @@ EFFORTS = {
     1: Effort(3, adapts=False),
     2: Effort(6, adapts=False),
     3: Effort(12, adapts=False),
-    4: Effort(15, adapts=True),
-    5: Effort(30, adapts=True),
-    6: Effort(60, adapts=True),
-    7: Effort(120, adapts=True),
+    4: Effort(30, adapts=True),
+    5: Effort(80, adapts=True),
+    6: Effort(120, adapts=True),
+    7: Effort(180, adapts=True),
     8: Effort(250, adapts=True),
-    9: Effort(500, adapts=True),
-    10: Effort(1000, adapts=True),
+    9: Effort(400, adapts=True),
+    10: Effort(700, adapts=True),
 }
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS
 from latentcodec.models.blocks.information import gaussian_information
 from latentcodec.models.blocks.quadtree import STEPS
-from latentcodec.models.overfit.context import RATE_SHIFT, Descent, Known, Parents, Region, features, known, regions
+from latentcodec.models.overfit.context import RATE_SHIFT, Above, Descent, Known, Region, features, known, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
 from latentcodec.models.overfit.wavelet import analyse, join, synthesise
@@ -73,6 +73,11 @@ class FittedFunction(nn.Module):
         values = {d.name: getattr(self, d.name) * (1 << d.bits) for d in DECLARATIONS}
         return {name: v.round().clamp(-LIMIT, LIMIT).to(torch.int16).numpy() for name, v in values.items()}
 
+    @property
+    def split(self) -> list[int]:
+        """Components that are not lifted."""
+        return [component for component, lifted in enumerate(self.lifted.flatten().tolist()) if not lifted]
+
     def steps(self, rate: Tensor) -> list[Tensor]:
         """Step sizes [B, 1, C, 1, 1] of every level.
 
@@ -112,15 +117,19 @@ class FittedFunction(nn.Module):
     def norms(self, size: tuple[int, int]) -> list[Tensor]:
         """Squared norm of what every band's basis functions add to latents of `size`, [bands, C, h, w].
 
-        About one, but up to four in corners, where the border reflects basis functions. Refinement left out.
+        About one, but up to four in corners, where the border reflects a wavelet's basis functions, and less in what
+        pads odd sides. Refinement left out.
         """
-        rows, columns = (_norms_along(length) for length in size)
+        rows, columns = ([_norms_along(length, lifted) for lifted in (0.0, 1.0)] for length in size)
         result = []
         for level in range(LEVELS + 1):
             kinds = ((0, 1), (1, 0), (1, 1)) if level < LEVELS else ((0, 0),)
             where = min(level, LEVELS - 1)
-            planes = torch.stack([rows[where][a][:, None] * columns[where][b] for a, b in kinds])[:, None]
-            by_channel = torch.where(self.lifted > 0, planes, 1.0)  # [bands, C, h, w]
+            split, wavelet = (
+                torch.stack([down[where][a][:, None] * right[where][b] for a, b in kinds])
+                for down, right in zip(rows, columns, strict=True)
+            )
+            by_channel = torch.where(self.lifted > 0, wavelet[:, None], split[:, None])  # [bands, C, h, w]
             mixed = self.mixing[level, : len(kinds)].square()
             result.append(torch.einsum("nic,nihw->nchw", mixed, by_channel))
         return result
@@ -130,8 +139,7 @@ class FittedFunction(nn.Module):
         the list of tables. `magnitudes`: those of the symbols, as the context sees them."""
         total = symbols[0].new_zeros(())
         positions: list[Tensor] = []
-        split = [channel for channel, lifted in enumerate(self.lifted.flatten().tolist()) if not lifted]
-        descent, above = Descent(self.layout.channels, split, logarithm, _bordered), None
+        descent, above = Descent(self.layout.channels, self.split, logarithm, _bordered), None
         for level in reversed(range(LEVELS + 1)):
             flat, bordered = symbols[level].flatten(1, 2), _bordered(magnitudes[level].flatten(1, 2))
             position = self._level_positions(level, bordered, above, rate)
@@ -139,10 +147,10 @@ class FittedFunction(nn.Module):
             positions.insert(0, position.detach().view_as(symbols[level]))
             if level:
                 height, width = magnitudes[level - 1].shape[-2:]
-                above = descent.below(magnitudes[level], (height, width))
+                above = descent.above_next(magnitudes[level], (height, width))
         return total, positions
 
-    def _level_positions(self, level: int, bordered: Tensor, above: Parents | None, rate: Tensor) -> Tensor:
+    def _level_positions(self, level: int, bordered: Tensor, above: Above | None, rate: Tensor) -> Tensor:
         """[B, K, h, w]"""
         batch, count, height, width = (n - 2 * (axis > 1) for axis, n in enumerate(bordered.shape))
         result, seen_before = bordered.new_empty(batch, count, height, width), torch.zeros_like(bordered)
@@ -158,7 +166,7 @@ class FittedFunction(nn.Module):
         return result
 
     def _position(
-        self, level: int, step: int, region: Region, seen: Known, above: Parents | None, rate: Tensor
+        self, level: int, step: int, region: Region, seen: Known, above: Above | None, rate: Tensor
     ) -> Tensor:
         given = features(seen, above, region, logarithm)
         shape = given[0].shape
@@ -179,9 +187,9 @@ class FittedFunction(nn.Module):
         return hidden @ self.out[number] + stacked @ self.direct[number] + offset
 
 
-def _norms_along(length: int) -> list[tuple[Tensor, Tensor]]:
-    """Squared norms, along one direction, of the low and the high basis functions of the wavelet at every level."""
-    sizes, result, lifted = [size for size, _ in low_sizes(length, 1)], [], torch.ones(())
+def _norms_along(length: int, lifted: float) -> list[tuple[Tensor, Tensor]]:
+    """Squared norms, along one direction, of the low and the high basis functions of every level."""
+    sizes, result = [size for size, _ in low_sizes(length, 1)], []
     for level in range(LEVELS):
         unit = torch.eye(sizes[level + 1])
         parts = []
@@ -189,7 +197,7 @@ def _norms_along(length: int) -> list[tuple[Tensor, Tensor]]:
             rows = low
             for finer in reversed(range(level + 1)):
                 detail = high if finer == level else torch.zeros_like(rows)
-                rows = join(rows, detail, -1, lifted)[:, : sizes[finer]]
+                rows = join(rows, detail, -1, torch.tensor(lifted))[:, : sizes[finer]]
             parts.append(rows.square().sum(1))
         result.append((parts[0], parts[1]))
     return result

@@ -23,9 +23,9 @@ from latentcodec.models.blocks.products import TORCH
 from latentcodec.models.overfit.context import (
     QUARTERS,
     RATE_SHIFT,
+    Above,
     Descent,
     Known,
-    Parents,
     Region,
     features,
     known,
@@ -61,7 +61,7 @@ def code_grids(
         )
         grids.insert(0, grid)
         if level:
-            above = descent.below(np.abs(grid).astype(np.int64), shapes[level - 1][2:])
+            above = descent.above_next(np.abs(grid).astype(np.int64), shapes[level - 1][2:])
     return grids
 
 
@@ -99,7 +99,7 @@ class _Network:
         self._offset = parameters["offset"].astype(np.int64)
         self._rate = rate
 
-    def tables(self, level: int, step: int, region: Region, seen: Known, above: Parents | None) -> TableIndex:
+    def tables(self, level: int, step: int, region: Region, seen: Known, above: Above | None) -> TableIndex:
         """Table index of every symbol of a region, [channels, h, w]."""
         given = features(seen, above, region, logarithm)
         channels, height, width = given[0].shape
@@ -141,7 +141,7 @@ def _code_level(
     layout: Layout,
     level: int,
     shape: tuple[int, int, int, int],
-    above: Parents | None,
+    above: Above | None,
     source: npt.NDArray[np.int32] | None,
 ) -> npt.NDArray[np.int32]:
     flat = (shape[0] * shape[1], *shape[2:])

@@ -18,8 +18,7 @@ _NORM = 1.149604398  # makes both filters nearly orthonormal
 
 def analyse(x: Tensor, lifted: Tensor) -> tuple[Tensor, Tensor]:
     """[..., C, H, W] -> low band [..., C, H/2, W/2] and details [..., 3, C, H/2, W/2]."""
-    even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2), mode="replicate")
-    low, high = _split(even, -2, lifted)
+    low, high = _split(_to_even_sides(x, lifted), -2, lifted)
     low_low, low_high = _split(low, -1, lifted)
     high_low, high_high = _split(high, -1, lifted)
     return low_low, torch.stack([low_high, high_low, high_high], dim=-4)
@@ -29,6 +28,15 @@ def synthesise(low: Tensor, details: Tensor, lifted: Tensor) -> Tensor:
     """Inverse of `analyse`."""
     low_high, high_low, high_high = details.unbind(-4)
     return join(join(low, low_high, -1, lifted), join(high_low, high_high, -1, lifted), -2, lifted)
+
+
+def _to_even_sides(x: Tensor, lifted: Tensor) -> Tensor:
+    """Odd sides get one more sample, of which nothing is left after the inverse: the last one again where it is lifted,
+    which leaves no detail, and zero where there are only samples."""
+    if x.shape[-1] % 2 == x.shape[-2] % 2 == 0:
+        return x
+    more = 0, x.shape[-1] % 2, 0, x.shape[-2] % 2
+    return torch.where(lifted > 0, F.pad(x, more, mode="replicate"), F.pad(x, more))
 
 
 def _split(x: Tensor, dim: int, lifted: Tensor) -> tuple[Tensor, Tensor]:

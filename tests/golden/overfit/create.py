@@ -3,7 +3,8 @@
     python -m tests.golden.overfit.create NAME      add a golden file under a new name
 
 The autoencoder is that of the tiny model one folder up; the references beside this file were derived from the shipped
-ones of their days. Every case has NAME.lcx, NAME.png and a line in golden.json (digest of the exact symbols and parameters).
+ones of their days. Every case has NAME.lcx, NAME.png and a line in golden.json (digest of the exact symbols and
+parameters).
 """
 
 import hashlib
