@@ -15,9 +15,10 @@ from latentcodec.errors import InputError
 from latentcodec.image import read_rgb
 from latentcodec.metrics.perceptual import LPIPS, VGG16
 from latentcodec.models.autoencoder import AutoencoderConfig
-from latentcodec.models.overfit.function import initial
-from latentcodec.models.overfit.presets import PRESETS, Layout
-from latentcodec.models.overfit.reference import merge
+from latentcodec.models.overfit.fit import Fit, unit
+from latentcodec.models.overfit.function import FittedFunction
+from latentcodec.models.overfit.presets import PRESETS
+from latentcodec.models.overfit.reference import pick
 from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.autoencoders import load_autoencoder
@@ -361,19 +362,23 @@ def test_export_averages_with_former_weights(tmp_path: Path) -> None:
 
 
 def test_reference_of_overfit_is_trained_and_exported(photos: Path, tmp_path: Path) -> None:
-    """What is exported is a reference, with which files are smaller than with an untrained one."""
-    stage = dataclasses.replace(STAGES["overfit-mini"], steps=40, batch=4, crop=64, warmup_steps=2, ema_decay=0.9)
-    train_stage(stage, photos, tmp_path / "runs", CPU, 0, lambda step, row: None)
-    export_stage(stage, tmp_path / "runs", tmp_path / "reference.safetensors")
-    arrays = {n: t.numpy() for n, t in store.read_weights(tmp_path / "reference.safetensors").tensors.items()}
-    untrained = merge({preset.name: initial(Layout(preset, len(arrays["mean"]))) for preset in PRESETS})
+    """Steps make latents cost less than the start does, and what is exported codes files."""
+    stage = dataclasses.replace(STAGES["overfit-mini"], batch=4, crop=64, warmup_steps=2, ema_decay=0.9)
     pixels = read_rgb(sorted(photos.iterdir())[0])
-    sizes = []
-    for reference in (arrays, untrained):
-        codec = OverfitPipeline(load_autoencoder("mini", CPU), reference, native=True, fingerprint=1, device=CPU)
-        encoded = codec.encode(pixels, Quality(60), Settings(1))
-        assert codec.decode(encoded, (pixels.shape[1], pixels.shape[0])).shape == pixels.shape
-        sizes.append(len(encoded.payload))
-    assert sizes[0] < sizes[1]
+    costs = []
+    for steps in (1, 40):
+        path = tmp_path / f"{steps}.safetensors"
+        some = dataclasses.replace(stage, steps=steps)
+        train_stage(some, photos, tmp_path / str(steps), CPU, 0, lambda step, row: None)
+        export_stage(some, tmp_path / str(steps), path)
+        arrays = {name: tensor.numpy() for name, tensor in store.read_weights(path).tensors.items()}
+        codec = OverfitPipeline(load_autoencoder("mini", CPU), arrays, native=True, fingerprint=1, device=CPU)
+        function = FittedFunction(codec.layout(PRESETS[3]), pick(arrays, PRESETS[3])).requires_grad_(False)
+        fit = Fit.begin(function, codec.latents(pixels), unit(128))
+        costs.append(fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])[0].item())
+    assert costs[1] < 0.99 * costs[0]
+    encoded = codec.encode(pixels, Quality(60), Settings(1))
+    assert codec.decode(encoded, (pixels.shape[1], pixels.shape[0])).shape == pixels.shape
     shipped = store.load("overfit-mini").tensors
     assert {n: v.shape for n, v in shipped.items()} == {n: v.shape for n, v in arrays.items()}
+    assert set(arrays["lifted"].tolist()) == {0, 1}
