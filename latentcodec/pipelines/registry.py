@@ -48,7 +48,7 @@ class Method:
             raise InputError(f"method {self.name} is tuned by effort: it takes an effort of 2 or more")
 
 
-FOREIGN_REFERENCE = "overfit-mini"  # what files of an autoencoder without a reference of its own are relative to
+FOREIGN_REFERENCE = "overfit-taef2"  # what files of an autoencoder without a reference of its own are relative to
 METHODS = (
     Method("stablecodec", 2, (Model("stablecodec-mini", ("stablecodec-mini",)),)),
     Method(
