@@ -22,7 +22,7 @@ from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
 from latentcodec.models.overfit.parameters import UNCHANGED, Parameters, code_differences
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
-from latentcodec.models.overfit.reference import generalise, layout_of, pick
+from latentcodec.models.overfit.reference import check, generalise, layout_of, pick
 from latentcodec.pipelines.autoencoders import Autoencoder
 from latentcodec.pipelines.base import PERCEPTUAL, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.overfit_encoding import PACKING, Encoding
@@ -47,6 +47,9 @@ class OverfitPipeline:
     fingerprint: int
     device: torch.device
     codec_id: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        check(self.reference)
 
     def encode(
         self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings, preset: Preset | None = None

@@ -17,7 +17,7 @@ from latentcodec.errors import InputError
 from latentcodec.models.overfit.fit import SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
-from latentcodec.models.overfit.reference import LIFTED, SHARED
+from latentcodec.models.overfit.reference import SHARED
 from latentcodec.models.overfit.wavelet import analyse
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.pipelines.autoencoders import load_autoencoder
@@ -41,7 +41,7 @@ class OverfitTask:
         self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
         first = self._function(0)
         for number in range(1, len(PRESETS)):
-            for name in (*SHARED, LIFTED):
+            for name in SHARED:
                 setattr(self._function(number), name, getattr(first, name))
         self.speeds = {f"{preset.name}.{name}": speed for preset in PRESETS for name, speed in SPEEDS.items()}
         self._random = np.random.default_rng(0)
@@ -63,7 +63,9 @@ class OverfitTask:
         function = self._function(0)
         function.mean.copy_(latents.mean((0, 2, 3)))
         low = latents - function.mean[:, None, None]
-        function.lifted.copy_((_correlation(low) >= WORTH_LIFTING)[:, None, None])
+        lifted = (_correlation(low) >= WORTH_LIFTING)[:, None, None]
+        for number in range(len(PRESETS)):
+            self._function(number).lifted.copy_(lifted)
         for level in range(LEVELS):
             low, details = analyse(low, function.lifted)
             for band in range(details.shape[1]):
@@ -106,8 +108,8 @@ def _correlation(x: Tensor) -> Tensor:
 
 
 def _principal(x: Tensor, lifted: Tensor) -> Tensor:
-    """[B, C, h, w] -> orthonormal basis [C, C], principal ones first, which mixes no lifted component with others."""
-    basis = torch.zeros(x.shape[1], x.shape[1])
+    """[B, C, h, w] -> orthonormal basis [C, C] that mixes lifted components, and the others, principal ones first."""
+    basis = torch.zeros(x.shape[1], x.shape[1], device=x.device)
     for kind in (0, 1):
         chosen = (lifted.flatten() == kind).nonzero()[:, 0]
         if len(chosen):

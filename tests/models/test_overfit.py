@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from latentcodec.coding.fixedpoint import DEFINITION
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction, initial, logarithm
 from latentcodec.models.overfit.integer_context import Grids, code_grids
@@ -22,6 +23,7 @@ from latentcodec.models.overfit.parameters import (
     shapes,
 )
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
+from latentcodec.models.overfit.reference import check, merge
 from latentcodec.models.overfit.wavelet import analyse, synthesise
 
 
@@ -256,3 +258,15 @@ def test_parameters_are_sent_only_where_they_pay(latents: torch.Tensor) -> None:
 def test_presets_grow() -> None:
     counts = [Layout(preset, 32).macs(64, 96) for preset in PRESETS]
     assert counts == sorted(counts)
+
+
+def test_what_is_no_reference_is_refused() -> None:
+    whole = merge({preset.name: initial(Layout(preset, 3)) for preset in PRESETS})
+    check(whole)
+    check(whole | {"lifted": np.array([1, 0, 1], np.int16)})
+    two_networks = {f"hop.{name}": whole[f"hop.{name}"][:2] for name in ("hidden1", "hidden2", "out", "direct")}
+    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks):
+        with pytest.raises(WeightsError):
+            check(whole | wrong)
+    with pytest.raises(WeightsError):
+        check({name: value for name, value in whole.items() if name != "lop.out"})

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import WEIGHT_BITS
+from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
-from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, Layout, Preset
+from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS, Layout, Preset
 
 SHARED = ("offset", "mixing", "mean")
 LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
@@ -34,6 +35,21 @@ def pick(arrays: Mapping[str, Integers16], preset: Preset) -> dict[str, Integers
     if found["out"].ndim == 1:
         found |= {name: found[name][None] for name in PER_STEP}
     return found
+
+
+def check(arrays: Mapping[str, Integers16]) -> None:
+    """Raises WeightsError for arrays that are no reference."""
+    try:
+        channels = len(arrays["mean"])
+        for preset in PRESETS:
+            picked = pick(arrays, preset)
+            layout = layout_of(arrays, preset, channels, native=True)
+            whole = {name: value.shape for name, value in picked.items()} == shapes(layout)
+            lifted = arrays.get(LIFTED, np.ones(channels, np.int16))
+            if not whole or layout.networks not in (1, STEPS) or lifted.shape != (channels,):
+                raise WeightsError("the weights are no reference of method overfit")
+    except (KeyError, IndexError, TypeError) as error:
+        raise WeightsError("the weights are no reference of method overfit") from error
 
 
 def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *, native: bool) -> Layout:
