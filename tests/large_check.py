@@ -124,6 +124,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.tiles is not None and given.tiles < 1:
+        parser.error("--tiles is at least 1")
     width, height = map(int, given.size.split("x"))
     if given.what:
         run(given.what, given.folder, (width, height), parse_bytes(given.limit), given.tiles)

@@ -97,7 +97,10 @@ class OverfitTask:
 
 @torch.no_grad()
 def _normalise(mixing: Tensor) -> None:
-    """Basis functions keep a norm of one: where they grow, so do steps, but high rates want error spread evenly."""
+    """[..., C, C]: give basis functions, the columns, a norm of one, in place.
+
+    A larger basis function is a larger quantisation step, and at high rates steps are best all the same.
+    """
     mixing.div_(mixing.norm(dim=-2, keepdim=True))
 
 

@@ -16,7 +16,8 @@ from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS
 
 SHARED = ("offset", "mixing", "mean")
 LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
-PER_STEP = ("hidden1", "hidden2", "out", "direct")  # their first dimension is left out where one serves all steps
+# Their first dimension is left out where one network serves all steps.
+PER_STEP = tuple(declared.name for declared in DECLARATIONS if declared.per_step)
 Integers16 = npt.NDArray[np.int16]
 
 
