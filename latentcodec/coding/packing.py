@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from latentcodec.coding.tables import LARGEST_SYMBOL, TOTAL, TOTAL_BITS, frequencies
+from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, TOTAL, TOTAL_BITS, frequencies
 
 Codes = npt.NDArray[np.int32]
 QUAD, OCTET = 4, 8
@@ -66,8 +66,8 @@ OCTETS = Pack(OCTET, 1)
 
 @dataclass(frozen=True)
 class Packing:
-    """Which symbols a model codes in quads: those of the tables below `tables`, of magnitude 0..`reach`; but those
-    of the tables below `octets` in octets, of 0..1."""
+    """Which symbols a model codes in quads: those of the first `tables` tables of a shape, of magnitude 0..`reach`;
+    but those of the first `octets` tables in octets, of 0..1."""
 
     tables: int = 0
     reach: int = 1
@@ -75,9 +75,10 @@ class Packing:
 
     def of(self, table: int) -> Pack | None:
         """How the symbols of a table are coded; None: one by one."""
-        if table < self.octets:
+        number = table % TABLES
+        if number < self.octets:
             return OCTETS
-        return Pack(QUAD, self.reach) if table < self.tables else None
+        return Pack(QUAD, self.reach) if number < self.tables else None
 
 
 @cache

@@ -33,8 +33,8 @@ def _model_of(row: npt.NDArray[np.int64]) -> "constriction.stream.model.Categori
 
 
 def _check_table(table: int) -> None:
-    if not 0 <= table < TABLES:
-        raise ValueError(f"table {table} is not in 0..{TABLES - 1}")
+    if not 0 <= table < 2 * TABLES:
+        raise ValueError(f"table {table} is not in 0..{2 * TABLES - 1}")
 
 
 class RangeWriter:

@@ -4,8 +4,8 @@
 decoder ignores them and returns what it reads, the counter adds up their information. So a model walks over its
 latents once, in code that does not know which of the three it drives.
 
-Within one call, symbols are ordered by table, and by position among equals. Symbols of the tables below
-FIRST_CODED_TABLE are not coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
+Within one call, symbols are ordered by table, and by position among equals. Symbols of the narrowest tables are not
+coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
 loses on every symbol, however probable. For the same reason, symbols of narrow tables are coded in quads or octets
 (packing.py); a model says which tables these are.
 """
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from latentcodec.coding.packing import Pack, Packing, pack_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
-from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TOTAL_BITS, information
+from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, TOTAL_BITS, are_coded, information
 
 TableIndex = npt.NDArray[np.uint8]
 Frequencies = npt.NDArray[np.int64]
@@ -38,16 +38,15 @@ class Coder(Protocol):
 def _runs(tables: TableIndex) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
     """(table, positions) for each coded table in use, in ascending order."""
     order = np.argsort(tables, kind="stable")
-    bounds = np.searchsorted(tables[order], np.arange(257))
-    for table in range(FIRST_CODED_TABLE, 256):
-        if bounds[table] < bounds[table + 1]:
-            yield table, order[bounds[table] : bounds[table + 1]]
+    bounds = np.searchsorted(tables[order], np.arange(2 * TABLES + 1))
+    for table in np.flatnonzero(are_coded(np.arange(2 * TABLES, dtype=np.uint8)) & (np.diff(bounds) > 0)).tolist():
+        yield table, order[bounds[table] : bounds[table + 1]]
 
 
 def codable(tables: TableIndex, symbols: Symbols) -> Symbols:
     """Symbols with those that are not coded set to zero and the rest limited to the tables' range."""
     limited = np.clip(symbols, -LARGEST_SYMBOL, LARGEST_SYMBOL)
-    return np.where(tables < FIRST_CODED_TABLE, 0, limited).astype(np.int32)
+    return np.where(are_coded(tables), limited, 0).astype(np.int32)
 
 
 class SymbolEncoder:

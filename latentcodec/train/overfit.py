@@ -3,6 +3,9 @@
 Every step draws a preset and a rate, represents the latents of a batch by grids, rounded with regard to rate, and
 improves the parameters. Transform and statistics are shared by all presets.
 
+At first symbols follow a fixed rule. Chosen for least cost, as files have them, they would bias a young network: a band
+that it thinks little of would be empty, and it would think less of it. From CHOSEN_FROM on it sees them as in files.
+
 What is minimised is the logarithm of error and bits together: a high rate has a hundred times the bits of a low one,
 and should not count for more.
 """
@@ -13,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latentcodec.coding.tables import LOGISTIC
 from latentcodec.errors import InputError
-from latentcodec.models.overfit.fit import SPEEDS, Fit, thrifty
+from latentcodec.models.overfit.fit import MOVING, SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
 from latentcodec.models.overfit.reference import SHARED
@@ -26,6 +30,8 @@ from latentcodec.train.loop import autocast
 from latentcodec.train.stages import Stage
 
 CALIBRATION_BATCHES = 8
+SHAPE = LOGISTIC  # of the tables: context networks know the scale of a symbol only roughly
+CHOSEN_FROM = 0.7  # of the steps
 PRESET_SHARES = (0.2, 0.2, 0.2, 0.4)
 WORTH_LIFTING = 0.13  # correlation of neighbours from which a component is better off with a wavelet
 
@@ -36,8 +42,9 @@ class OverfitTask:
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.config = ""
         self._device = device
+        self._chosen_from = CHOSEN_FROM * stage.steps
         self._autoencoder = load_autoencoder(stage.autoencoder, device)
-        layouts = [Layout(preset, self._autoencoder.channels) for preset in PRESETS]
+        layouts = [Layout(preset, self._autoencoder.channels, tables=SHAPE) for preset in PRESETS]
         self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
         first = self._function(0)
         for number in range(1, len(PRESETS)):
@@ -77,10 +84,12 @@ class OverfitTask:
         function = self._function(int(self._random.choice(len(PRESETS), p=PRESET_SHARES)))
         _normalise(function.mixing)
         rate = torch.rand(1, device=self._device).expand(len(batch))
-        with torch.no_grad():
-            targets = function.analyse(latents, rate)
-        # Not the cheapest symbols: a network that thinks little of a band would see it empty, and think less of it.
-        fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
+        if step < self._chosen_from:
+            with torch.no_grad():
+                targets = function.analyse(latents, rate)
+            fit = Fit(function, latents, rate, [thrifty(target) for target in targets], targets)
+        else:
+            fit = _chosen(function, latents, rate)
         total, error, bits = fit.objective(fit.symbols, [symbols.abs() for symbols in fit.symbols])
         pixels = batch.shape[0] * batch.shape[2] * batch.shape[3]
         return total.log(), {
@@ -93,6 +102,16 @@ class OverfitTask:
     def _latents(self, batch: Tensor) -> Tensor:
         with autocast(self._device):
             return self._autoencoder.encode(to_unit(batch, self._device)).float()
+
+
+def _chosen(function: FittedFunction, latents: Tensor, rate: Tensor) -> Fit:
+    """A fit with the symbols of its first rounds."""
+    function.requires_grad_(requires_grad=False)
+    fit = Fit.begin(function, latents, rate)
+    fit.differentiate()
+    fit.choose(MOVING)
+    function.requires_grad_(requires_grad=True)
+    return fit
 
 
 @torch.no_grad()

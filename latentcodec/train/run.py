@@ -10,7 +10,7 @@ from torch import Tensor
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import PRESETS, Layout
-from latentcodec.models.overfit.reference import LIFTED, merge
+from latentcodec.models.overfit.reference import FIRST_TABLE, LIFTED, merge
 from latentcodec.models.sodec import export as sodec_export
 from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.model import Sodec
@@ -21,6 +21,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train import stablecodec_full
 from latentcodec.train.data import CropSampler, list_images, prefetch, prefetch_by_processes
 from latentcodec.train.loop import State, Trainer, load_state
+from latentcodec.train.overfit import SHAPE
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
 from latentcodec.train.starting import under
@@ -209,14 +210,15 @@ def _mix(stage: Stage, config: Config, average: dict[str, Tensor], former: Path,
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of every preset as integers, and which components are lifted."""
+    """Parameters of every preset as integers, which components are lifted, and the shape of tables."""
     channels = len(average[f"{PRESETS[0].name}.mean"])
     by_preset = {}
     for preset in PRESETS:
-        layout = Layout(preset, channels)
+        layout = Layout(preset, channels, tables=SHAPE)
         function = FittedFunction(layout, initial(layout))
         prefix = f"{preset.name}."
         function.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})
         by_preset[preset.name] = function.integers()
     lifted = average[f"{PRESETS[0].name}.{LIFTED}"].flatten().to(torch.int16)
-    return {name: torch.from_numpy(value) for name, value in merge(by_preset).items()} | {LIFTED: lifted}
+    parameters = {name: torch.from_numpy(value) for name, value in merge(by_preset).items()}
+    return parameters | {LIFTED: lifted, FIRST_TABLE: torch.tensor([SHAPE], dtype=torch.int16)}

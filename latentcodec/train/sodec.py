@@ -7,6 +7,7 @@ the full scale; the autoencoder stays frozen.
 """
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +22,12 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.frozen import put_in_place
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
+from latentcodec.train.entropy import entropy_loss
 from latentcodec.train.klt import fit_gains, initialise_sodec
 from latentcodec.train.loop import autocast
 from latentcodec.train.objective import Compared, Distortion, latent_mse
 from latentcodec.train.rate import BALANCE, RateControl, annealed, scale_gradient, target_bpp
-from latentcodec.train.stages import ALL, CODEC, DIFFUSION, PREVIEW, Stage
+from latentcodec.train.stages import ALL, CODEC, DIFFUSION, ENTROPY, PREVIEW, Stage
 from latentcodec.train.starting import take_over, under
 from latentcodec.weights import store
 
@@ -36,11 +38,12 @@ OTHER_SIZES = f"{PRETRAINED} has other sizes than this model"
 JUDGE = "discriminator."
 CODEC_SIDE = ("analysis", "entropy", "log_gain")
 GUIDANCE = ("codec.guidance.", "codec.unet.attend")
+HYPER_ANALYSIS = "entropy.hyper_analysis"  # the picture is made of z, too
 DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
 
 
 class SodecTask:
-    """The codec with its preview, the diffusion path, both, or the preview alone; `stage.part` says which."""
+    """The codec with its preview, the diffusion path, or both; the preview or the entropy model alone: `stage.part`."""
 
     speeds: Mapping[str, float] = {}
 
@@ -53,7 +56,7 @@ class SodecTask:
         self.control = RateControl(stage)
         self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
         for name in _frozen(stage.part):
-            module = getattr(self.codec, name)
+            module = attrgetter(name)(self.codec)
             if module is not None:
                 module.requires_grad_(False)
         self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -118,6 +121,8 @@ class SodecTask:
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
+        if self.stage.part == ENTROPY:
+            return entropy_loss(self.codec, pixels, self.codec.config.rate_range)
         rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
         writes = self.stage.part in (ALL, CODEC)  # whether what is in a file is trained
@@ -178,4 +183,5 @@ def _frozen(part: str) -> tuple[str, ...]:
         CODEC: ("vae", "embedding", *DIFFUSION_SIDE),
         DIFFUSION: ("vae", "embedding", *CODEC_SIDE),
         PREVIEW: ("vae", "embedding", *CODEC_SIDE, *DIFFUSION_SIDE),
+        ENTROPY: ("vae", "embedding", "analysis", "log_gain", HYPER_ANALYSIS, "preview_decoder", *DIFFUSION_SIDE),
     }[part]

@@ -8,7 +8,8 @@ DECODER = "decoder"  # what turns y^ into pixels; what is in a file stays as it 
 CODEC = "codec"  # of SODEC: what writes a file, and the preview
 DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
-PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW)
+ENTROPY = "entropy"  # what the bits of symbols depend on; pictures hardly change
+PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
 VGG_CROP = 96
 MUON = "muon"  # for convolutions, AdamW for the rest
 ADAMW = "adamw"  # for everything, with weight decay
@@ -72,6 +73,19 @@ class Stage:
             raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
 
 
+# The last stage of both models, on one core of a CPU: 4 crops, of 4 rates each, in a second.
+ENTROPY_ALONE: dict[str, Any] = {
+    "steps": 2500,
+    "batch": 4,
+    "crop": 384,
+    "learning_rate": 2.5e-4,
+    "loss": LossWeights(),
+    "warmup_steps": 30,
+    "decay": 1.0,
+    "optimiser": ADAMW,
+    "ema_decay": 0.995,
+    "part": ENTROPY,
+}
 SODEC = (
     Stage(
         name="sodec-codec",
@@ -132,6 +146,7 @@ SODEC = (
         ema_decay=0.99,
         part=PREVIEW,
     ),
+    Stage(name="sodec-entropy", task="sodec", start="sodec", **ENTROPY_ALONE),
 )
 # What changes at full scale: larger crops, and as many steps as a few GPUs make in days. Not run: docs/sodec.md.
 SD21: dict[str, dict[str, Any]] = {
@@ -139,6 +154,7 @@ SD21: dict[str, dict[str, Any]] = {
     "sodec-diffusion": {"steps": 60_000, "batch": 2, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.9995},
     "sodec-joint": {"steps": 100_000, "batch": 2, "crop": 512, "learning_rate": 5e-5, "ema_decay": 0.9995},
     "sodec": {"steps": 20_000, "batch": 4, "crop": 512, "learning_rate": 1e-4, "ema_decay": 0.999},
+    "sodec-entropy": {"steps": 20_000, "crop": 512},
 }
 
 PICTURE = Stage(
@@ -220,7 +236,10 @@ POLISH = replace(
     warmup_steps=30,
     loss=replace(FINISH.loss, mse=12.0),
 )
-STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH)
+STABLECODEC = (
+    *(PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH),
+    Stage(name="entropy", task="stablecodec", start=POLISH.name, **ENTROPY_ALONE),
+)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))

@@ -12,6 +12,7 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
+from latentcodec.train.entropy import entropy_loss
 from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
@@ -19,7 +20,7 @@ from latentcodec.train.overfit import OverfitTask
 from latentcodec.train.rate import BALANCE, RateControl, annealed, scale_gradient, target_bpp
 from latentcodec.train.sodec import SodecTask
 from latentcodec.train.stablecodec_full import FullStableCodecTask
-from latentcodec.train.stages import DECODER, Stage
+from latentcodec.train.stages import DECODER, ENTROPY, Stage
 from latentcodec.train.starting import take_over, under
 
 LATENT_NOISE = 0.05
@@ -65,7 +66,7 @@ class VaeTask:
 
 
 class StableCodecTask:
-    """The whole codec, end to end, or its decoder alone; the VAE encoder stays frozen."""
+    """The whole codec, end to end, or its decoder or entropy model alone; the VAE encoder stays frozen."""
 
     speeds: Mapping[str, float] = {}
 
@@ -80,6 +81,9 @@ class StableCodecTask:
         if stage.part == DECODER:
             for name in ENCODER_SIDE:
                 getattr(self.codec, name).requires_grad_(False)
+        if stage.part == ENTROPY:
+            self.codec.requires_grad_(False)
+            self.codec.entropy.requires_grad_(True)
         self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:
@@ -125,6 +129,8 @@ class StableCodecTask:
 
     def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         pixels = to_unit(batch, self.device)
+        if self.stage.part == ENTROPY:
+            return entropy_loss(self.codec, pixels, self.codec.config.rate_range)
         rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
         with autocast(self.device):

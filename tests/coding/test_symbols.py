@@ -12,8 +12,10 @@ from latentcodec.coding.rangecoder import RangeReader, RangeWriter
 from latentcodec.coding.symbols import SINGLY, BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import (
     FIRST_CODED_TABLE,
+    GAUSSIAN,
     LARGEST_SYMBOL,
     LOG_SCALE_STEP,
+    LOGISTIC,
     SMALLEST_SCALE,
     TABLES,
     TOTAL,
@@ -23,11 +25,11 @@ from latentcodec.errors import CorruptError
 PACKINGS = st.builds(Packing, st.integers(0, TABLES), st.integers(1, 2), st.integers(0, TABLES))
 
 
-def draw(seed: int, count: int, largest_table: int = TABLES - 1) -> tuple[np.ndarray, np.ndarray]:
-    """Symbols drawn from the distributions that code them."""
+def draw(seed: int, count: int, largest_table: int = 2 * TABLES - 1) -> tuple[np.ndarray, np.ndarray]:
+    """Symbols drawn from Gaussians as wide as what codes them."""
     rng = np.random.default_rng(seed)
     tables = rng.integers(0, largest_table + 1, count).astype(np.uint8)
-    scales = SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)
+    scales = SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * (tables % TABLES))
     return tables, np.rint(rng.normal(size=count) * scales).astype(np.int32)
 
 
@@ -53,7 +55,7 @@ def test_decoder_returns_what_the_encoder_was_given(seed: int, count: int, packi
 
 @settings(deadline=None, max_examples=60)
 @given(
-    data=st.lists(st.tuples(st.integers(0, TABLES - 1), st.integers(-LARGEST_SYMBOL, LARGEST_SYMBOL)), max_size=60),
+    data=st.lists(st.tuples(st.integers(0, 2 * TABLES - 1), st.integers(-LARGEST_SYMBOL, LARGEST_SYMBOL)), max_size=60),
     one_table=st.booleans(),
     packing=PACKINGS,
 )
@@ -62,7 +64,7 @@ def test_improbable_symbols_survive_too(data: list[tuple[int, int]], one_table: 
     symbols = np.array([symbol for _, symbol in data], np.int32)
     payload, known = encode(tables, symbols, packing)
     assert np.array_equal(SymbolDecoder(payload, packing).code(tables, None), known)
-    assert np.array_equal(known, np.where(tables < FIRST_CODED_TABLE, 0, symbols))
+    assert np.array_equal(known, np.where(tables % TABLES < FIRST_CODED_TABLE, 0, symbols))
 
 
 @settings(deadline=None, max_examples=60)
@@ -109,14 +111,15 @@ def test_packs_have_every_combination_in_order(pack: Pack) -> None:
     codes, plain = pack.join(wide)
     assert codes.tolist() == [pack.escape]
     assert plain.tolist() == wide.tolist()
-    for table in range(FIRST_CODED_TABLE, TABLES):
+    for table in (*range(FIRST_CODED_TABLE, TABLES), *range(LOGISTIC + FIRST_CODED_TABLE, 2 * TABLES)):
         chosen = pack_frequencies(table, pack)
         assert chosen.sum() == TOTAL
         assert chosen.min() >= 1
 
 
-def test_symbols_of_the_narrowest_tables_take_no_space() -> None:
-    tables = np.arange(100_000).astype(np.uint8) % FIRST_CODED_TABLE
+@pytest.mark.parametrize("first_table", [GAUSSIAN, LOGISTIC])
+def test_symbols_of_the_narrowest_tables_take_no_space(first_table: int) -> None:
+    tables = (first_table + np.arange(100_000) % FIRST_CODED_TABLE).astype(np.uint8)
     payload, known = encode(tables, np.ones(100_000, np.int32))
     assert payload == b""
     assert not known.any()
@@ -138,8 +141,8 @@ def test_writer_refuses_what_no_table_holds() -> None:
     writer = RangeWriter()
     with pytest.raises(ValueError, match="exceeds 255"):
         writer.write(np.array([256], np.int32), 5)
-    with pytest.raises(ValueError, match="table 64"):
-        writer.write(np.array([0], np.int32), TABLES)
+    with pytest.raises(ValueError, match="table 128"):
+        writer.write(np.array([0], np.int32), 2 * TABLES)
     with pytest.raises(ValueError, match="table -1"):
         RangeReader(b"").read(1, -1)
 
@@ -150,7 +153,7 @@ def test_random_bytes_decode_to_symbols_or_are_refused() -> None:
     for length in range(200):
         reader = RangeReader(rng.bytes(length))
         try:
-            symbols = reader.read(50, int(rng.integers(1, TABLES)))
+            symbols = reader.read(50, int(rng.integers(1, 2 * TABLES)))
         except CorruptError:
             refused += 1
             continue

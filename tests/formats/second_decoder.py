@@ -92,10 +92,10 @@ class Decoder:
     def group(self, t: list[int]) -> list[int]:
         """Order of symbols."""
         symbols = [0] * len(t)
-        for k in range(4, 64):
+        for k in [*range(4, 64), *range(68, 128)]:  # logistic table k as 64 + k
             run = [i for i in range(len(t)) if t[i] == k]
-            if run and k < max(self.quads, self.octets):
-                w, r = (8, 1) if k < self.octets else (4, self.reach)
+            if run and k % 64 < max(self.quads, self.octets):
+                w, r = (8, 1) if k % 64 < self.octets else (4, self.reach)
                 row, b = packed(self.frequencies[k], w, r), 2 * r + 1
                 codes = [self.column(row) for _ in range(len(run) // w)]
                 for j, code in enumerate(codes):

@@ -71,7 +71,7 @@ def shapes(h, s, c, n):
 
 def complete(arrays: dict) -> dict:
     """Parameters: what older reference files leave out."""
-    found = {"lifted": [1] * len(arrays["mean"])} | arrays
+    found = {"lifted": [1] * len(arrays["mean"]), "first_table": [0]} | arrays
     for name, _, _ in PRESETS:
         if not isinstance(arrays[f"{name}.out"][0], list):
             found |= {f"{name}.{p}": [arrays[f"{name}.{p}"]] for p in ("hidden1", "hidden2", "out", "direct")}
@@ -82,7 +82,8 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
     """Parameters before the file's changes."""
     name, h, s = PRESETS[number]
     if not foreign:
-        return {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS} | {"lifted": arrays["lifted"]}
+        more = {p: arrays[p] for p in ("lifted", "first_table")}
+        return more | {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS}
     zeros = {
         p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()
     }
@@ -102,7 +103,7 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
         "mixing": nested((6, 3, channels, channels), lambda level, band, i, c: 4096 if i == c else 0),
         "refine1": nested((s, channels, 3, 3), refine1),
     }
-    return zeros | kept | made | {"lifted": [1] * channels}
+    return zeros | kept | made | {"lifted": [1] * channels, "first_table": arrays["first_table"]}
 
 
 def read_changes(decoder, changes, parameters, sizes):
@@ -200,7 +201,7 @@ class Grids:
             b.append(self.activation(total + (p["hidden2_bias"][i] << 12)))
         total = sum(w * x for w, x in zip(out, b, strict=True))
         total += sum(w * x for w, x in zip(direct, f, strict=True))
-        return table(total + (p["offset"][level][band][component] << 12), 20)
+        return p["first_table"][0] + table(total + (p["offset"][level][band][component] << 12), 20)
 
     def activation(self, x):
         return max(limit(round_shift(x, 12)), 0)

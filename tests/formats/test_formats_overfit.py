@@ -21,7 +21,10 @@ from tests.golden.overfit.create import CASES, FOLDER, load
 def test_second_decoder(name):
     file = container.read((FOLDER / f"{name}.lcx").read_bytes())
     pipeline = load(name)
-    frequencies = second.tables((Path(tables.__file__).parent / "gaussian.bin").read_bytes())
+    folder = Path(tables.__file__).parent
+    frequencies = [
+        row for shape in ("gaussian", "logistic") for row in second.tables((folder / f"{shape}.bin").read_bytes())
+    ]
     arrays = {key: value.tolist() for key, value in pipeline.reference.items()}
     parameters, found = second_overfit.decode(
         file.payload, frequencies, arrays, file.rate, file.height, file.width, 4, 8

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from latentcodec.coding.fixedpoint import DEFINITION
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
+from latentcodec.coding.tables import GAUSSIAN, LOGISTIC
 from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction, initial, logarithm
@@ -162,8 +163,9 @@ def test_arithmetic_and_order_of_summation_do_not_matter() -> None:
     assert coded(permuted, grids, size) == expected
 
 
-def test_estimated_bits_are_those_of_the_coder() -> None:
-    size, layout = (40, 40), Layout(preset_named("hop"), 8, split=(0, 2, 3))
+@pytest.mark.parametrize("first_table", [GAUSSIAN, LOGISTIC])
+def test_estimated_bits_are_those_of_the_coder(first_table: int) -> None:
+    size, layout = (40, 40), Layout(preset_named("hop"), 8, split=(0, 2, 3), tables=first_table)
     values = initial(layout)
     values["offset"] += 20 * 256  # wide tables: where both count, they count the same
     function = FittedFunction(layout, values)
@@ -264,9 +266,10 @@ def test_presets_grow() -> None:
 def test_what_is_no_reference_is_refused() -> None:
     whole = merge({preset.name: initial(Layout(preset, 3)) for preset in PRESETS})
     check(whole)
-    check(whole | {"lifted": np.array([1, 0, 1], np.int16)})
+    check(whole | {"lifted": np.array([1, 0, 1], np.int16), "first_table": np.array([LOGISTIC], np.int16)})
     two_networks = {f"hop.{name}": whole[f"hop.{name}"][:2] for name in ("hidden1", "hidden2", "out", "direct")}
-    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks):
+    tables = ({"first_table": np.array(value, np.int16)} for value in ([1], [128], [0, 64], []))
+    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks, *tables):
         with pytest.raises(WeightsError):
             check(whole | wrong)
     with pytest.raises(WeightsError):

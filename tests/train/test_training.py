@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from latentcodec.cli.train import _changed
+from latentcodec.coding.symbols import codable
+from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
 from latentcodec.errors import InputError
 from latentcodec.image import read_rgb
 from latentcodec.metrics.perceptual import LPIPS, VGG16
@@ -23,7 +25,9 @@ from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.neural import LEAST_THRIFT
 from latentcodec.pipelines.overfit import OverfitPipeline
+from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import objective, run
@@ -36,11 +40,12 @@ from latentcodec.train.data import (
     prefetch_by_processes,
     to_unit,
 )
+from latentcodec.train.entropy import as_coded
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
 from latentcodec.train.run import export_stage, train_stage
-from latentcodec.train.stages import DECODER, STAGES, LossWeights, Stage
+from latentcodec.train.stages import DECODER, ENTROPY, STAGES, LossWeights, Stage
 from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask
 from latentcodec.weights import store
 from tests import tiny
@@ -135,6 +140,34 @@ def test_a_decoder_is_trained_alone(photos: Path, tmp_path: Path, monkeypatch: p
     assert {"synthesis", "auxiliary_decoder", "unet", "vae"} <= changed
     assert not changed & {*ENCODER_SIDE, "log_weight"}
     assert torch.equal(task.codec.vae.encoder.layers[0].weight, before["codec.vae.encoder.layers.0.weight"])
+
+
+def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None:
+    stage = dataclasses.replace(PICTURE, steps=25, part=ENTROPY, loss=LossWeights())
+    task = StableCodecTask(stage, CPU, CONFIG)
+
+    def judged() -> float:
+        torch.manual_seed(1)
+        return task.loss(next(batches(photos, seed=7)), 0)[0].item()
+
+    before, loss = {name: value.clone() for name, value in task.model.state_dict().items()}, judged()
+    Trainer(stage, task, tmp_path, CPU).run(batches(photos))
+    assert judged() < 0.9 * loss
+    after = task.model.state_dict()
+    assert {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])} == {"entropy"}
+
+
+def test_symbols_are_those_that_an_encoder_codes() -> None:
+    random = np.random.default_rng(5)
+    tables = random.integers(0, TABLES, 20_000).astype(np.uint8)
+    residual = (random.normal(size=len(tables)) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.float32)
+    coded = codable(tables, rate_distortion_rounding(LEAST_THRIFT)(residual, tables))
+    position = torch.from_numpy(tables).float()
+    leaf = torch.from_numpy(residual).requires_grad_()
+    decoded, counted = as_coded(leaf, position)
+    assert (decoded.detach().numpy() != coded).mean() < 1e-3  # information is rounded in tables
+    assert torch.equal(decoded, counted)
+    assert (torch.autograd.grad(decoded.sum(), leaf)[0] == 1).all()
 
 
 def test_texture_is_the_amount_of_detail_wherever_it_is() -> None:
@@ -309,7 +342,7 @@ def test_recipes_are_changed_by_field() -> None:
         ("loss=1", "no field 'loss'"),
         ("steps=many", "steps is a int, not 'many'"),
         ("task=vae", "no field 'task'"),
-        ("part=some", "part is one of all, decoder, codec, diffusion, preview"),
+        ("part=some", "part is one of all, decoder, codec, diffusion, preview, entropy"),
         ("warmup_steps=0", "at least 1"),
         ("annealing=(1,)", "two numbers"),
     ):

@@ -18,8 +18,8 @@ from latentcodec.train import sodec
 from latentcodec.train.data import CropSampler, list_images, to_unit
 from latentcodec.train.loop import Trainer, load_state
 from latentcodec.train.run import export_stage, train_stage
-from latentcodec.train.sodec import CODEC_SIDE, DIFFUSION_SIDE, SodecTask
-from latentcodec.train.stages import ALL, CODEC, DIFFUSION, PREVIEW, STAGES, LossWeights, Stage
+from latentcodec.train.sodec import CODEC_SIDE, DIFFUSION_SIDE, HYPER_ANALYSIS, SodecTask
+from latentcodec.train.stages import ALL, CODEC, DIFFUSION, ENTROPY, PREVIEW, STAGES, LossWeights, Stage
 from latentcodec.weights import store
 from tests import tiny, tiny_sodec
 
@@ -103,6 +103,7 @@ def test_x_t_starts_as_the_latents(photos: Path) -> None:
         (DIFFUSION, {*DIFFUSION_SIDE, "preview_decoder"}, {*CODEC_SIDE, "embedding", "vae"}),
         (ALL, {*CODEC_SIDE, *DIFFUSION_SIDE, "preview_decoder"}, {"vae"}),
         (PREVIEW, {"preview_decoder"}, {*CODEC_SIDE, *DIFFUSION_SIDE, "embedding", "vae"}),
+        (ENTROPY, {"entropy"}, {"analysis", "log_gain", "preview_decoder", *DIFFUSION_SIDE, "embedding", "vae"}),
     ],
 )
 def test_stages_train_their_part(part: str, trained: set[str], kept: set[str], photos: Path, tmp_path: Path) -> None:
@@ -114,6 +115,8 @@ def test_stages_train_their_part(part: str, trained: set[str], kept: set[str], p
     changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed & kept == set()
     assert changed >= trained
+    if part == ENTROPY:  # of z, pictures are made as well
+        assert not any(name.startswith(HYPER_ANALYSIS) and not torch.equal(after[name], before[name]) for name in after)
 
 
 def test_targets_are_annealed() -> None:

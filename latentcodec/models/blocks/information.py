@@ -1,14 +1,19 @@
 """Information of symbols under their models, in floating point: for training and fitting, never for coding."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
+from latentcodec.coding.tables import GAUSSIAN, LOG_SCALE_STEP, LOGISTIC, SMALLEST_SCALE, TABLES
 
 PROBABILITY_FLOOR = 1e-16
 NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
+# Latents minus means, positions in the list of tables -> stand-ins for symbols: to be decoded, and to be counted.
+Symbolise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -38,6 +43,25 @@ def interval_information(residual: Tensor, scale: Tensor) -> Tensor:
     upper = torch.special.ndtr((0.5 - magnitude) / scale)
     lower = torch.special.ndtr((-0.5 - magnitude) / scale)
     return -torch.log2((upper - lower).clamp_min(PROBABILITY_FLOOR))
+
+
+def logistic_information(residual: Tensor, position: Tensor) -> Tensor:
+    """The same under the logistic distribution that has as much probability of zero as that Gaussian."""
+    edge = 0.5 / scale_of(position)
+    edge = torch.special.log_ndtr(edge) - torch.special.log_ndtr(-edge)  # in units of the logistic scale
+    magnitude = residual.abs()
+    upper, lower = edge * (1 - 2 * magnitude), edge * (-1 - 2 * magnitude)
+    # log(s(u) - s(l)) = log s(u) + log s(-l) + log(1 - exp(l - u)) for the logistic function s
+    logarithm = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(lower - upper))
+    return logarithm / -math.log(2)
+
+
+INFORMATION = {GAUSSIAN: gaussian_information, LOGISTIC: logistic_information}  # by the first table of a shape
+
+
+def as_trained(residual: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """What stands for a symbol while transforms are trained with it: where it is decoded, and where it is counted."""
+    return round_through(residual), rate_proxy(residual, position)
 
 
 def rate_proxy(x: Tensor, position: Tensor) -> Tensor:

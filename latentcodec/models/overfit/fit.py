@@ -24,7 +24,6 @@ from torch import Tensor
 
 from latentcodec.coding.symbols import BitCounter
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL
-from latentcodec.models.blocks.information import gaussian_information
 from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
@@ -162,7 +161,16 @@ class Fit:
     def _cheapest(self, weight: float) -> list[Tensor]:
         """The symbols that cost least at a rate weight, each as if the others stood still."""
         parts = zip(self.targets, self.positions, self.influence, self.norms, strict=True)
-        return [_cheapest_of(target, position, influence, weight / norm) for target, position, influence, norm in parts]
+        return [self._cheapest_of(target, position, bits, weight / norm) for target, position, bits, norm in parts]
+
+    def _cheapest_of(self, target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
+        nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
+        position = position.round()  # of a whole table, as files are coded with
+        candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
+        bits = self.function.information(candidates, position) + candidates.abs() * influence
+        costs = (candidates - target).square() + weight * bits
+        costs = torch.where(position < FIRST_CODED_TABLE, candidates.abs(), costs)  # these can be nothing but zero
+        return candidates.gather(0, costs.argmin(0, keepdim=True))[0]
 
     @torch.no_grad()
     def restored(self) -> Tensor:
@@ -287,16 +295,6 @@ def unit(rate: int) -> Tensor:
 def _gradient(leaf: Tensor) -> Tensor:
     assert leaf.grad is not None
     return leaf.grad
-
-
-def _cheapest_of(target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
-    nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
-    position = position.round()  # of a whole table, as files are coded with
-    candidates = torch.stack([nearest, nearest - nearest.sign(), torch.zeros_like(nearest)])
-    bits = gaussian_information(candidates, position) + candidates.abs() * influence
-    costs = (candidates - target).square() + weight * bits
-    costs = torch.where(position < FIRST_CODED_TABLE, candidates.abs(), costs)  # these can be nothing but zero
-    return candidates.gather(0, costs.argmin(0, keepdim=True))[0]
 
 
 def _with(changes: tuple[Change, ...], group: int, change: Change) -> tuple[Change, ...]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS
-from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.blocks.information import INFORMATION
 from latentcodec.models.blocks.quadtree import STEPS
 from latentcodec.models.overfit.context import RATE_SHIFT, Above, Descent, Known, Region, features, known, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
@@ -53,6 +53,7 @@ class FittedFunction(nn.Module):
     def __init__(self, layout: Layout, parameters: Parameters):
         super().__init__()
         self.layout = layout
+        self.information = INFORMATION[layout.tables]  # of symbols at positions in the list of tables
         lifted = torch.ones(layout.channels, 1, 1)
         lifted[list(layout.split)] = 0
         self.register_buffer("lifted", lifted)
@@ -143,7 +144,7 @@ class FittedFunction(nn.Module):
         for level in reversed(range(LEVELS + 1)):
             flat, bordered = symbols[level].flatten(1, 2), _bordered(magnitudes[level].flatten(1, 2))
             position = self._level_positions(level, bordered, above, rate)
-            total = total + gaussian_information(flat, position).sum()
+            total = total + self.information(flat, position).sum()
             positions.insert(0, position.detach().view_as(symbols[level]))
             if level:
                 height, width = magnitudes[level - 1].shape[-2:]

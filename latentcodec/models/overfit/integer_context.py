@@ -51,7 +51,7 @@ def code_grids(
 
     Returns what the decoder knows: symbols of the narrowest tables are not coded, and are zero.
     """
-    network = _Network(parameters, arithmetic, rate)
+    network = _Network(parameters, arithmetic, rate, layout.tables)
     grids: Grids = []
     descent, above = Descent(layout.channels, layout.split, logarithm, _bordered), None
     shapes = layout.grids(*size)
@@ -87,7 +87,7 @@ def _bordered(x: Integers) -> Integers:
 class _Network:
     """The context network at one rate, all in the arithmetic's type."""
 
-    def __init__(self, parameters: Parameters, arithmetic: Arithmetic, rate: int):
+    def __init__(self, parameters: Parameters, arithmetic: Arithmetic, rate: int, first_table: int):
         self._arithmetic = arithmetic
         exact = {name: parameters[name].astype(arithmetic.dtype) for name in CONTEXT}
         # Biases have ACTIVATION_BITS after the point, sums both; the identity of the residual layer has weight 1.
@@ -97,7 +97,7 @@ class _Network:
         self._bias1 = one * (exact["step_bias"][:, None] + exact["level_bias"])  # [STEPS, LEVELS + 1, width]
         self._band_bias, self._bias2 = one * exact["band_bias"], one * exact["hidden2_bias"][:, None]
         self._offset = parameters["offset"].astype(np.int64)
-        self._rate = rate
+        self._rate, self._first_table = rate, first_table
 
     def tables(self, level: int, step: int, region: Region, seen: Known, above: Above | None) -> TableIndex:
         """Table index of every symbol of a region, [channels, h, w]."""
@@ -119,7 +119,8 @@ class _Network:
         position = position + self._arithmetic.matmul(self._direct[number], flat)
         position = position.reshape(channels, height, width).astype(np.int64)
         position += self._offsets(level, region) << WEIGHT_BITS
-        return np.clip(shift_round(position, WEIGHT_BITS + ACTIVATION_BITS), 0, TABLES - 1).astype(np.uint8)
+        table = np.clip(shift_round(position, WEIGHT_BITS + ACTIVATION_BITS), 0, TABLES - 1)
+        return (self._first_table + table).astype(np.uint8)
 
     def _first_bias(self, level: int, step: int, region: Region) -> Numbers:
         """[width, channels of the region], or [width, 1] where there is one band only."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS
 from latentcodec.coding.symbols import Coder
-from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, information
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TABLES, information
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, REFINEMENT_KERNEL, STEPS, Layout
 
 Parameters = Mapping[str, npt.NDArray[np.int16]]
@@ -117,6 +117,6 @@ def differences(declared: Parameter, reference: Parameters, wanted: Parameters, 
 
 
 def best_table(symbols: npt.NDArray[np.int32]) -> int:
-    """The coded table that takes the fewest bits for these symbols."""
-    bits = information()[FIRST_CODED_TABLE:, symbols + LARGEST_SYMBOL].sum(axis=1)
+    """The coded Gaussian table that takes the fewest bits for these symbols."""
+    bits = information()[FIRST_CODED_TABLE:TABLES, symbols + LARGEST_SYMBOL].sum(axis=1)
     return FIRST_CODED_TABLE + int(np.argmin(bits))

@@ -6,6 +6,8 @@ of C components at stride 2^(l + 1), level LEVELS one band of C components at st
 
 from dataclasses import dataclass
 
+from latentcodec.coding.tables import GAUSSIAN
+
 LEVELS = 5
 BANDS = 3
 FEATURES = 9  # of the context, per symbol
@@ -31,13 +33,14 @@ class Layout:
     """A preset for latents with a number of channels.
 
     networks: that see the context, one for every step, or one for all of them. split: components whose bands are the
-    phases of their samples, not a wavelet's.
+    phases of their samples, not a wavelet's. tables: the first one of the shape that symbols have.
     """
 
     preset: Preset
     channels: int
     networks: int = STEPS
     split: tuple[int, ...] = ()
+    tables: int = GAUSSIAN
 
     def bands(self, level: int) -> int:
         return BANDS if level < LEVELS else 1

@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from latentcodec.coding.fixedpoint import WEIGHT_BITS
+from latentcodec.coding.tables import GAUSSIAN, LOGISTIC
 from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
 from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS, Layout, Preset
 
 SHARED = ("offset", "mixing", "mean")
 LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
+FIRST_TABLE = "first_table"  # [1]: of the shape that symbols have; Gaussian in a file without it
 # Their first dimension is left out where one network serves all steps.
 PER_STEP = tuple(declared.name for declared in DECLARATIONS if declared.per_step)
 Integers16 = npt.NDArray[np.int16]
@@ -47,9 +49,10 @@ def check(arrays: Mapping[str, Integers16]) -> None:
             layout = layout_of(arrays, preset, channels, native=True)
             whole = {name: value.shape for name, value in picked.items()} == shapes(layout)
             lifted = arrays.get(LIFTED, np.ones(channels, np.int16))
-            if not whole or layout.networks not in (1, STEPS) or lifted.shape != (channels,):
+            fits = layout.networks in (1, STEPS) and layout.tables in (GAUSSIAN, LOGISTIC)
+            if not whole or not fits or lifted.shape != (channels,):
                 raise WeightsError("the weights are no reference of method overfit")
-    except (KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise WeightsError("the weights are no reference of method overfit") from error
 
 
@@ -57,7 +60,8 @@ def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *
     """Sizes of the function at a preset. `native`: the reference was made for the autoencoder."""
     networks = len(pick(arrays, preset)["out"])
     split = np.flatnonzero(arrays[LIFTED] == 0).tolist() if native and LIFTED in arrays else ()
-    return Layout(preset, channels, networks, tuple(split))
+    first_table = int(arrays[FIRST_TABLE].item()) if FIRST_TABLE in arrays else GAUSSIAN
+    return Layout(preset, channels, networks, tuple(split), first_table)
 
 
 def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str, Integers16]:

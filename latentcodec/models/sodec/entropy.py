@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.models.blocks.convs import conv
-from latentcodec.models.blocks.information import gaussian_information, rate_proxy, round_through
+from latentcodec.models.blocks.information import Symbolise, as_trained, gaussian_information
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.sodec.config import SodecConfig
 
@@ -71,14 +71,14 @@ class EntropyModel(nn.Module):
         self.prior = RateKnots(config.z_channels, *INITIAL_POSITIONS, speed=50.0)
         self.offset = RateKnots(config.y_channels, *INITIAL_POSITIONS, speed=50.0)
 
-    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, y: Tensor, rate: Tensor, symbolise: Symbolise = as_trained) -> tuple[Tensor, Tensor, Tensor]:
         """y [B, M, h, w] (gain applied), rate [B] -> y^ and z^ (straight-through rounding), bits [B]."""
         z = self.hyper_analysis(y, rate)
         prior = self.prior(rate).expand_as(z)
-        bits = gaussian_information(rate_proxy(z, prior), prior).sum((1, 2, 3))
-        known = round_through(z)
+        known, counted = symbolise(z, prior)
+        bits = gaussian_information(counted, prior).sum((1, 2, 3))
         mean, position = self.probability(known, rate)
         position = position + self.offset(rate)
-        residual = y - mean
-        bits = bits + gaussian_information(rate_proxy(residual, position), position).sum((1, 2, 3))
-        return mean + round_through(residual), known, bits
+        decoded, counted = symbolise(y - mean, position)
+        bits = bits + gaussian_information(counted, position).sum((1, 2, 3))
+        return mean + decoded, known, bits

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.models.blocks.convs import conv, draw_normal
-from latentcodec.models.blocks.information import gaussian_information, rate_proxy, round_through
+from latentcodec.models.blocks.information import Symbolise, as_trained, gaussian_information
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.blocks.rate import KnotModulation, RateKnots
 from latentcodec.models.stablecodec.config import StableCodecConfig
@@ -90,21 +90,22 @@ class EntropyModel(nn.Module):
         self.prior = RateKnots(config.z_channels, *INITIAL_POSITIONS, speed=50.0)
         self.offset = RateKnots(config.y_channels, *INITIAL_POSITIONS, speed=50.0)
 
-    def forward(self, y: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, y: Tensor, rate: Tensor, symbolise: Symbolise = as_trained) -> tuple[Tensor, Tensor]:
         """y [B, M, h, w] (gain applied), rate [B] -> y^ (straight-through rounding) and bits [B]."""
         z = self.hyper_analysis(y, rate)
         prior = self.prior(rate).expand_as(z)
-        bits = gaussian_information(rate_proxy(z, prior), prior).sum((1, 2, 3))
-        base = self.hyper_synthesis(round_through(z), rate)
+        decoded, counted = symbolise(z, prior)
+        bits = gaussian_information(counted, prior).sum((1, 2, 3))
+        base = self.hyper_synthesis(decoded, rate)
         known = torch.zeros_like(y)
         for number, step in enumerate(self.steps):
             mean, position = step(known, base, rate)
             position = position + self.offset(rate)
             mask = _step_mask(number, y.shape[1:], y.device)
-            residual = y - mean
-            information = gaussian_information(rate_proxy(residual, position), position)
+            decoded, counted = symbolise(y - mean, position)
+            information = gaussian_information(counted, position)
             bits = bits + torch.where(mask, information, 0).sum((1, 2, 3))
-            known = torch.where(mask, mean + round_through(residual), known)
+            known = torch.where(mask, mean + decoded, known)
         return known, bits
 
 

@@ -30,6 +30,7 @@ FOLDER = Path(__file__).parent
 PHOTO = FOLDER.parents[1] / "data" / "coffee.png"
 REFERENCE = "reference.safetensors"  # one network for all steps
 SPLIT = "split.safetensors"  # one for every step; two of four components are split
+LOGISTIC = "logistic.safetensors"  # the same, with logistic tables
 # (width, height), quality, effort, number of the preset, autoencoder is foreign, reference
 CASES = {
     "plain": ((96, 128), 55, 1, 3, False, REFERENCE),
@@ -38,6 +39,8 @@ CASES = {
     "foreign": ((100, 90), 70, 6, 2, True, REFERENCE),
     "split": ((125, 93), 75, 5, 3, False, SPLIT),
     "split-foreign": ((90, 61), 60, 4, 1, True, SPLIT),
+    "logistic": ((109, 87), 65, 4, 2, False, LOGISTIC),
+    "logistic-foreign": ((70, 99), 75, 5, 0, True, LOGISTIC),
 }
 FINGERPRINTS = {False: 0x1111, True: 0x2222}
 

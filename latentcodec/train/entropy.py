@@ -1,0 +1,47 @@
+"""The entropy model alone: what it makes of latents that no longer change, with the symbols that an encoder would code.
+
+Beside the transforms it is trained on stand-ins for symbols, at rates that still move, and with a few pictures per
+step. Without networks for pixels and perception a step costs a fraction of that, and every crop serves several rates.
+"""
+
+import torch
+from torch import Tensor
+
+from latentcodec.coding.tables import FIRST_CODED_TABLE
+from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.sodec.model import Sodec
+from latentcodec.models.stablecodec.model import StableCodec
+from latentcodec.pipelines.neural import LEAST_THRIFT
+from latentcodec.train.loop import Figures, autocast
+from latentcodec.train.rate import target_bpp
+
+RATES_PER_CROP = 4
+# Bits per squared error of latents, in rounding intervals. Three times what the slope of fine quantisation gives,
+# 12 / 2 ln 2: networks that make pictures of latents have learned what errors to expect, and are not trained here.
+ERROR_WEIGHT = 25.0
+
+
+def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[float, float]) -> tuple[Tensor, Figures]:
+    """Pixels [B, 3, H, W] in 0..1 -> bits and error of latents, relative to what each rate is meant to spend."""
+    rate = torch.rand(RATES_PER_CROP * len(pixels), device=pixels.device)
+    with torch.no_grad(), autocast(pixels.device):
+        first, second = (part.repeat_interleave(RATES_PER_CROP, 0) for part in codec.prepare(pixels))
+        y = codec.analyse(first, second, rate).float()
+    known, *_, bits = codec.entropy(y, rate, as_coded)
+    error = (known - y).square().sum((1, 2, 3))
+    per_pixel, target = 1 / (pixels.shape[2] * pixels.shape[3]), target_bpp(rate, rate_range)
+    loss = ((bits + ERROR_WEIGHT * error) * per_pixel / target).mean()
+    return loss, {"rate_ratio": (bits.detach() * per_pixel / target).mean(), "error": error.detach().mean() * per_pixel}
+
+
+def as_coded(residual: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+    """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count."""
+    with torch.no_grad():
+        table, nearest = position.round(), residual.round()
+        lower = nearest - nearest.sign()
+        saved = gaussian_information(nearest, table) - gaussian_information(lower, table)
+        added = (residual - lower).square() - (residual - nearest).square()
+        symbol = torch.where(added < LEAST_THRIFT * saved, lower, nearest)
+        symbol = torch.where(table < FIRST_CODED_TABLE, 0, symbol)
+    symbol = residual + (symbol - residual).detach()
+    return symbol, symbol
