@@ -20,7 +20,8 @@ from latentcodec.coding.tables import LOGISTIC
 from latentcodec.errors import InputError
 from latentcodec.models.overfit.fit import MOVING, SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
-from latentcodec.models.overfit.presets import LEVELS, PRESETS, Layout
+from latentcodec.models.overfit.prediction import neighbours, unpredict
+from latentcodec.models.overfit.presets import BANDS, LEVELS, PRESETS, Layout
 from latentcodec.models.overfit.reference import SHARED
 from latentcodec.models.overfit.wavelet import analyse
 from latentcodec.models.stablecodec.config import StableCodecConfig
@@ -33,6 +34,8 @@ CALIBRATION_BATCHES = 8
 SHAPE = LOGISTIC  # of the tables: context networks know the scale of a symbol only roughly
 CHOSEN_FROM = 0.7  # of the steps
 PRESET_SHARES = (0.2, 0.2, 0.2, 0.4)
+QUANTISATION_ERROR = 0.15  # of latents that predict others, squared
+RIDGE = 1e-3
 WORTH_LIFTING = 0.13  # correlation of neighbours from which a component is better off with a wavelet
 
 
@@ -44,7 +47,7 @@ class OverfitTask:
         self._device = device
         self._chosen_from = CHOSEN_FROM * stage.steps
         self._autoencoder = load_autoencoder(stage.autoencoder, device)
-        layouts = [Layout(preset, self._autoencoder.channels, tables=SHAPE) for preset in PRESETS]
+        layouts = [Layout(preset, self._autoencoder.channels, tables=SHAPE, predicts=True) for preset in PRESETS]
         self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
         first = self._function(0)
         for number in range(1, len(PRESETS)):
@@ -63,7 +66,8 @@ class OverfitTask:
 
     @torch.no_grad()
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
-        """No weights: mixing starts as the Karhunen-Loeve transform of every band, of lifted components and others."""
+        """No weights: prediction starts as a regression, mixing as the Karhunen-Loeve transform of what that leaves, in
+        lifted components and in others."""
         if weights is not None:
             raise InputError("this stage starts from nothing")
         latents = torch.cat([self._latents(next(batches)) for _ in range(CALIBRATION_BATCHES)])
@@ -74,7 +78,11 @@ class OverfitTask:
         for number in range(len(PRESETS)):
             self._function(number).lifted.copy_(lifted)
         for level in range(LEVELS):
+            size = low.shape[-2], low.shape[-1]
             low, details = analyse(low, function.lifted)
+            if level == 0:
+                function.prediction.copy_(regression(low, details))
+                details = unpredict(low, details, function.prediction, size)
             for band in range(details.shape[1]):
                 function.mixing[level, band] = _principal(details[:, band], function.lifted)
         function.mixing[LEVELS] = _principal(low, function.lifted)
@@ -127,6 +135,19 @@ def _correlation(x: Tensor) -> Tensor:
     """[B, C, h, w] of mean 0 -> [C], of neighbours along rows."""
     products = (x[..., 1:] * x[..., :-1]).mean((0, 2, 3))
     return products / x.square().mean((0, 2, 3))
+
+
+def regression(low: Tensor, details: Tensor) -> Tensor:
+    """Low band [B, C, h, w] and details [B, 3, C, h, w] -> matrices that predict the latter best, from decoded ones."""
+    low, seen = (part + QUANTISATION_ERROR**0.5 * torch.randn_like(part) for part in (low, details))
+    matrices = []
+    for band in range(BANDS):
+        inputs = torch.cat(neighbours(low, seen[:, 0], seen[:, 1], band), 1).transpose(0, 1).flatten(1)
+        outputs = details[:, band].transpose(0, 1).flatten(1)
+        gram = inputs @ inputs.T / inputs.shape[1]
+        found = torch.linalg.solve(gram + RIDGE * torch.eye(len(gram), device=gram.device), inputs @ outputs.T)
+        matrices.append((found / inputs.shape[1]).reshape(-1, *low.shape[1:2] * 2).transpose(1, 2))
+    return torch.cat(matrices)
 
 
 def _principal(x: Tensor, lifted: Tensor) -> Tensor:

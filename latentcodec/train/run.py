@@ -214,7 +214,7 @@ def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
     channels = len(average[f"{PRESETS[0].name}.mean"])
     by_preset = {}
     for preset in PRESETS:
-        layout = Layout(preset, channels, tables=SHAPE)
+        layout = Layout(preset, channels, tables=SHAPE, predicts=True)
         function = FittedFunction(layout, initial(layout))
         prefix = f"{preset.name}."
         function.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})

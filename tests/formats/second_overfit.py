@@ -16,12 +16,13 @@ PARAMETERS = [
     (3, "offset"),
     (4, "mixing"),
     (5, "mean"),
+    (None, "prediction"),
     (6, "refine1"),
     (6, "refine2"),
     (7, "refine1_bias"),
     (7, "refine2_bias"),
 ]
-ONCE = ("offset", "mixing", "mean")
+ONCE = ("offset", "mixing", "mean", "prediction")
 PER_STEP = ("hidden1", "hidden2", "out", "direct")
 
 
@@ -62,6 +63,7 @@ def shapes(h, s, c, n):
         "offset": (6, 3, c),
         "mixing": (6, 3, c, c),
         "mean": (c,),
+        "prediction": (0, c, c),
         "refine1": (s, c, 3, 3),
         "refine2": (c, s),
         "refine1_bias": (s,),
@@ -71,7 +73,7 @@ def shapes(h, s, c, n):
 
 def complete(arrays: dict) -> dict:
     """Parameters: what older reference files leave out."""
-    found = {"lifted": [1] * len(arrays["mean"]), "first_table": [0]} | arrays
+    found = {"lifted": [1] * len(arrays["mean"]), "first_table": [0], "prediction": []} | arrays
     for name, _, _ in PRESETS:
         if not isinstance(arrays[f"{name}.out"][0], list):
             found |= {f"{name}.{p}": [arrays[f"{name}.{p}"]] for p in ("hidden1", "hidden2", "out", "direct")}
@@ -87,7 +89,7 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
     zeros = {
         p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()
     }
-    kept = {p: arrays[f"{name}.{p}"] for g, p in PARAMETERS if g <= 2}
+    kept = {p: arrays[f"{name}.{p}"] for g, p in PARAMETERS[:8]}
 
     def offset(level, band, c):
         mean = sum(arrays["offset"][level][band]) / len(arrays["offset"][level][band])
@@ -109,6 +111,8 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
 def read_changes(decoder, changes, parameters, sizes):
     """Parameters: changes."""
     for group, name in PARAMETERS:
+        if group is None:
+            continue
         t, shift = changes[group]
         if not t:
             continue
@@ -281,14 +285,44 @@ def latents(parameters: dict, grids: list, channels: int, rate: int, height: int
 
     low = [band(5, 0, i) for i in range(channels)]
     for level in (4, 3, 2, 1, 0):
+        details = [[band(level, b, i) for i in range(channels)] for b in (0, 1, 2)]
+        if level == 0 and p["prediction"]:
+            details = predicted(p["prediction"], low, details, height, width)
         for i in range(channels):
             lifted = p["lifted"][i]
-            top = [join(a, b, lifted) for a, b in zip(low[i], band(level, 0, i), strict=True)]
-            bottom = [join(a, b, lifted) for a, b in zip(band(level, 1, i), band(level, 2, i), strict=True)]
+            top = [join(a, b, lifted) for a, b in zip(low[i], details[0][i], strict=True)]
+            bottom = [join(a, b, lifted) for a, b in zip(details[1][i], details[2][i], strict=True)]
             whole = columns([join(a, b, lifted) for a, b in zip(columns(top), columns(bottom), strict=True)])
             low[i] = [row[: sizes[level][1]] for row in whole[: sizes[level][0]]]
     x = [[[v + p["mean"][i] / 256 for v in row] for row in low[i]] for i in range(channels)]
     return [[[refined(p, x, i, r, j) for j in range(width)] for r in range(height)] for i in range(channels)]
+
+
+def predicted(matrices, x, details, height, width):
+    """d0, d1 and d2, from what prediction has left of them."""
+    rows, cols = len(x[0]), len(x[0][0])
+    d0, d1, d2 = details
+
+    def times(n, source, r, j):
+        vector = [component[min(r, rows - 1)][min(j, cols - 1)] for component in source]
+        return [sum(m * v for m, v in zip(line, vector, strict=True)) / 4096 for line in matrices[n]]
+
+    def add(target, r, j, *vectors):
+        for i, component in enumerate(target):
+            component[r][j] += sum(vector[i] for vector in vectors)
+
+    places = [(r, j) for r in range(rows) for j in range(cols)]
+    for r, j in places:
+        if 2 * j + 1 < width:
+            add(d0, r, j, times(0, x, r, j), times(1, x, r, j + 1))
+        if 2 * r + 1 < height:
+            add(d1, r, j, times(2, x, r, j), times(3, x, r + 1, j))
+    for r, j in places:
+        if 2 * r + 1 < height and 2 * j + 1 < width:
+            corners = [times(4 + 2 * u + v, x, r + u, j + v) for u in (0, 1) for v in (0, 1)]
+            first = [times(8, d0, r, j), times(9, d0, r + 1, j)]
+            add(d2, r, j, *corners, *first, times(10, d1, r, j), times(11, d1, r, j + 1))
+    return d0, d1, d2
 
 
 def refined(p, x, i, r, j):

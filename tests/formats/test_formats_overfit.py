@@ -11,7 +11,7 @@ from documents import table_after
 from latentcodec.coding import tables
 from latentcodec.container import file as container
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
-from latentcodec.models.overfit.presets import PRESETS, Layout
+from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
 from latentcodec.pipelines import overfit_encoding, overfit_prefix, registry
 from latentcodec.pipelines.base import Encoded
 from tests.golden.overfit.create import CASES, FOLDER, load
@@ -58,10 +58,15 @@ def test_presets_are_those_of_the_document():
 
 def test_parameters_are_those_of_the_document():
     rows = table_after("overfit.md", "group | parameter | shape | bits")
-    layout = Layout(PRESETS[3], 64)
-    letters = {12: "H", 11: "S", 64: "C"}
+    layout = Layout(Preset("any", 13, 11), 64, predicts=True)
+    letters = {13: "H", 11: "S", 64: "C"}
     expected = [
-        [str(d.group), d.name, ", ".join(letters.get(n, str(n)) for n in shapes(layout)[d.name]), str(d.bits)]
+        [
+            "-" if d.group is None else str(d.group),
+            d.name,
+            ", ".join(letters.get(n, str(n)) for n in shapes(layout)[d.name]),
+            str(d.bits),
+        ]
         for d in DECLARATIONS
     ]
     assert rows == expected

@@ -1,5 +1,7 @@
 """The fitted function: transform, context, parameters, and the fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,7 @@ from latentcodec.models.overfit.parameters import (
     UNCHANGED,
     Change,
     Parameters,
+    change_of,
     code_differences,
     shapes,
 )
@@ -33,6 +36,7 @@ def preset_named(name: str) -> Preset:
 
 
 LAYOUT = Layout(preset_named("lop"), 6, split=(1, 4))
+PREDICTING = dataclasses.replace(LAYOUT, predicts=True)
 SIZES = [(1, 1), (2, 3), (7, 1), (19, 26)]
 
 
@@ -43,6 +47,12 @@ def random_parameters(layout: Layout = LAYOUT, seed: int = 1) -> dict[str, np.nd
     for name in ("step_bias", "level_bias", "band_bias", "hidden2_bias", "offset", "direct", "refine2", "mean"):
         values[name] = values[name] + random.integers(-90, 91, values[name].shape).astype(np.int16)
     return values
+
+
+def random_prediction(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Matrices in place of zeros, if there are any."""
+    shape = values["prediction"].shape
+    return values | {"prediction": np.random.default_rng(4).integers(-900, 900, shape).astype(np.int16)}
 
 
 def random_grids(layout: Layout, size: tuple[int, int], seed: int = 2) -> Grids:
@@ -80,8 +90,9 @@ def test_multiplications_per_pixel(name: str, at_most: float) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_grids_represent_latents_exactly(size: tuple[int, int]) -> None:
-    function = FittedFunction(LAYOUT, initial(LAYOUT))  # refine2 is zero in it
+@pytest.mark.parametrize("layout", [LAYOUT, PREDICTING])
+def test_grids_represent_latents_exactly(size: tuple[int, int], layout: Layout) -> None:
+    function = FittedFunction(layout, random_prediction(initial(layout)))  # refine2 is zero in it
     latents = torch.randn(2, 6, *size)
     rate = torch.tensor([0.2, 0.9])
     grids = function.analyse(latents, rate)
@@ -121,6 +132,24 @@ def test_norms_are_those_of_basis_functions() -> None:
                 latents = (function.synthesise(grids, rate, size) - function.mean[:, None, None]) / step
                 expected = norms[band, component, row, 0].item()
                 assert latents.square().sum().item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("level", "band"), [(0, 0), (0, 1), (0, 2), (1, 1)])
+def test_norms_know_of_prediction(level: int, band: int) -> None:
+    """Of components that are split, in the middle of a picture, and but for what predictions predict in turn."""
+    layout = dataclasses.replace(PREDICTING, split=tuple(range(LAYOUT.channels)))
+    values = initial(layout)
+    values["prediction"] = random_prediction(values)["prediction"] // 4
+    function, size = FittedFunction(layout, values), (32, 32)
+    rate = torch.tensor([0.7])
+    for component in range(layout.channels):
+        grids = [torch.zeros(1, *shape) for shape in layout.grids(*size)]
+        row = grids[level].shape[-1] // 2
+        grids[level][0, band, component, row, row] = 1
+        with torch.no_grad():
+            latents = function.synthesise(grids, rate, size) / function.steps(rate)[level][0, 0, component]
+        found = function.norms(size)[level][band, component, row, row].item()
+        assert latents.square().sum().item() == pytest.approx(found, rel=0.03 if level else 1e-3)
 
 
 @given(st.integers(0, 1 << 40))
@@ -206,7 +235,7 @@ def test_differences_are_decoded(pairs: list[tuple[int, int]], seed: int) -> Non
         moved = sent[declared.name].astype(int) - reference[declared.name]
         if declared.per_step:
             assert (moved == moved[:1]).all() or (np.abs(sent[declared.name]) == LIMIT).any()
-        if not changes[declared.group].sent:
+        if not change_of(declared, changes).sent:
             assert (read[declared.name] == reference[declared.name]).all()
 
 
@@ -253,9 +282,10 @@ def test_parameters_are_sent_only_where_they_pay(latents: torch.Tensor) -> None:
     assert any(change.sent for change in changes)
     known = fit.function.integers()
     for declared in DECLARATIONS:
-        expected = before if changes[declared.group].sent else reference
-        distance = np.abs(known[declared.name].astype(int) - expected[declared.name]).max()
-        assert distance <= (1 << changes[declared.group].shift) // 2 + 1
+        change = change_of(declared, changes)
+        expected = before if change.sent else reference
+        distance = np.abs(known[declared.name].astype(int) - expected[declared.name])
+        assert (distance <= (1 << change.shift) // 2 + 1).all()
 
 
 def test_presets_grow() -> None:
@@ -268,9 +298,11 @@ def test_what_is_no_reference_is_refused() -> None:
     check(whole)
     check(whole | {"lifted": np.array([1, 0, 1], np.int16), "first_table": np.array([LOGISTIC], np.int16)})
     two_networks = {f"hop.{name}": whole[f"hop.{name}"][:2] for name in ("hidden1", "hidden2", "out", "direct")}
+    prediction = {"prediction": np.zeros((11, 3, 3), np.int16)}
     tables = ({"first_table": np.array(value, np.int16)} for value in ([1], [128], [0, 64], []))
-    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks, *tables):
+    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks, *tables, prediction):
         with pytest.raises(WeightsError):
             check(whole | wrong)
+    check(whole | {"prediction": np.zeros((12, 3, 3), np.int16)})
     with pytest.raises(WeightsError):
         check({name: value for name, value in whole.items() if name != "lop.out"})

@@ -39,7 +39,7 @@ from latentcodec.models.overfit.parameters import (
 RATE_WEIGHT = 0.115
 PARAMETER_RATE = 2e-3
 # Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
-SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1}
+SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1, "prediction": 0.1}
 MEMORY = 0.6  # of earlier pulls
 SETTLING = 4  # rounds after the parameters have been quantised
 LOWEST_SHARE = 0.1  # of the learning rate, at the end
@@ -239,7 +239,7 @@ class Fit:
                 gradient.copy_(gradient.mean(0, keepdim=True))
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        named = self.function.named_parameters()
+        named = ((d.name, getattr(self.function, d.name)) for d in DECLARATIONS if d.group is not None)
         groups = [{"params": [parameter], "speed": SPEEDS.get(name, 1.0)} for name, parameter in named]
         return torch.optim.Adam(groups, betas=(0.9, 0.95))
 

@@ -1,6 +1,7 @@
 """The fitted function in floating point: synthesis of latents, and the rate of its grids, for the fit.
 
-    bands = mixing * symbols * step size;  latents = inverse wavelet(bands) + mean;  + a small nonlinear refinement
+    bands = mixing * symbols * step size, the finest ones + prediction
+    latents = inverse wavelet(bands) + mean;  + a small nonlinear refinement
 
 Files are never coded with the rate of this module: `integer_context` does that with the same parameters in integers.
 """
@@ -15,6 +16,7 @@ from latentcodec.models.blocks.information import INFORMATION
 from latentcodec.models.blocks.quadtree import STEPS
 from latentcodec.models.overfit.context import RATE_SHIFT, Above, Descent, Known, Region, features, known, regions
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
+from latentcodec.models.overfit.prediction import influence, predict, unpredict
 from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
 from latentcodec.models.overfit.wavelet import analyse, join, synthesise
 
@@ -44,6 +46,7 @@ class FittedFunction(nn.Module):
     offset: Tensor
     mixing: Tensor
     mean: Tensor
+    prediction: Tensor
     refine1: Tensor
     refine2: Tensor
     refine1_bias: Tensor
@@ -91,9 +94,13 @@ class FittedFunction(nn.Module):
 
     def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
-        low, bands = latents - self.mean[:, None, None], []
+        low = latents - self.mean[:, None, None]
+        bands: list[Tensor] = []
         for _ in range(LEVELS):
+            size = low.shape[-2], low.shape[-1]
             low, details = analyse(low, self.lifted)
+            if not bands and self.layout.predicts:
+                details = unpredict(low, details, self.prediction, size)
             bands.append(details)
         bands.append(low[:, None])
         inverses = [torch.linalg.inv(self.mixing[level, : b.shape[1]]) for level, b in enumerate(bands)]
@@ -109,7 +116,10 @@ class FittedFunction(nn.Module):
         low, sizes = bands[LEVELS][:, 0], low_sizes(*size)
         for level in reversed(range(LEVELS)):
             height, width = sizes[level]
-            low = synthesise(low, bands[level], self.lifted)[:, :, :height, :width]
+            details = bands[level]
+            if level == 0 and self.layout.predicts:
+                details = predict(low, details, self.prediction, size)
+            low = synthesise(low, details, self.lifted)[:, :, :height, :width]
         latents = low + self.mean[:, None, None]
         refined = F.relu(F.conv2d(latents, self.refine1, self.refine1_bias, padding=1))
         return latents + F.conv2d(refined, self.refine2[:, :, None, None], self.refine2_bias)
@@ -121,6 +131,7 @@ class FittedFunction(nn.Module):
         About one, but up to four in corners, where the border reflects a wavelet's basis functions, and less in what
         pads odd sides. Refinement left out.
         """
+        low, details = influence(self.prediction)
         rows, columns = ([_norms_along(length, lifted) for lifted in (0.0, 1.0)] for length in size)
         result = []
         for level in range(LEVELS + 1):
@@ -131,6 +142,8 @@ class FittedFunction(nn.Module):
                 for down, right in zip(rows, columns, strict=True)
             )
             by_channel = torch.where(self.lifted > 0, wavelet[:, None], split[:, None])  # [bands, C, h, w]
+            if self.layout.predicts:
+                by_channel = by_channel * (1 + (details if level == 0 else low)[..., None, None])
             mixed = self.mixing[level, : len(kinds)].square()
             result.append(torch.einsum("nic,nihw->nchw", mixed, by_channel))
         return result

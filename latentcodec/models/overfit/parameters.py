@@ -15,7 +15,15 @@ import numpy.typing as npt
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS, WEIGHT_BITS
 from latentcodec.coding.symbols import Coder
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TABLES, information
-from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, REFINEMENT_KERNEL, STEPS, Layout
+from latentcodec.models.overfit.presets import (
+    BANDS,
+    FEATURES,
+    LEVELS,
+    PREDICTION_TAPS,
+    REFINEMENT_KERNEL,
+    STEPS,
+    Layout,
+)
 
 Parameters = Mapping[str, npt.NDArray[np.int16]]
 LIMIT = (1 << 15) - 1
@@ -23,7 +31,7 @@ LIMIT = (1 << 15) - 1
 
 @dataclass(frozen=True)
 class Parameter:
-    """`bits` after the point; `group`: number of the group that it is sent with.
+    """`bits` after the point; `group`: number of the group that it is sent with, or None: a file does not change it.
 
     `per_step`: the first dimension is that of the steps' networks, which a file changes all alike: for the latents of
     one picture, differences between steps do not pay.
@@ -31,7 +39,7 @@ class Parameter:
 
     name: str
     bits: int
-    group: int
+    group: int | None
     per_step: bool = False
 
 
@@ -47,6 +55,7 @@ DECLARATIONS = (
     Parameter("offset", ACTIVATION_BITS, 3),
     Parameter("mixing", WEIGHT_BITS, 4),
     Parameter("mean", ACTIVATION_BITS, 5),
+    Parameter("prediction", WEIGHT_BITS, None),
     Parameter("refine1", WEIGHT_BITS, 6),
     Parameter("refine2", WEIGHT_BITS, 6),
     Parameter("refine1_bias", ACTIVATION_BITS, 7),
@@ -71,6 +80,7 @@ def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
         "offset": (LEVELS + 1, BANDS, channels),
         "mixing": (LEVELS + 1, BANDS, channels, channels),
         "mean": (channels,),
+        "prediction": (PREDICTION_TAPS * layout.predicts, channels, channels),
         "refine1": (refined, channels, REFINEMENT_KERNEL, REFINEMENT_KERNEL),
         "refine2": (channels, refined),
         "refine1_bias": (refined,),
@@ -93,13 +103,19 @@ class Change:
 UNCHANGED = (Change(),) * GROUPS
 
 
+def change_of(declared: Parameter, changes: tuple[Change, ...]) -> Change:
+    """How a file sends a parameter."""
+    return Change() if declared.group is None else changes[declared.group]
+
+
 def code_differences(
     coder: Coder, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters | None = None
 ) -> dict[str, npt.NDArray[np.int16]]:
     """Parameters <-> coder. `wanted`: what to send, when encoding; returns what the decoder will know."""
     known = {}
     for declared in DECLARATIONS:
-        base, change = reference[declared.name].astype(np.int64), changes[declared.group]
+        base = reference[declared.name].astype(np.int64)
+        change = change_of(declared, changes)
         if change.sent:
             shape = base.shape[1:] if declared.per_step else base.shape
             symbols = None if wanted is None else differences(declared, reference, wanted, change.shift)

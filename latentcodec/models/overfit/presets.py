@@ -4,6 +4,7 @@ Latents [C, h, w] are represented by bands of a wavelet transform with LEVELS le
 of C components at stride 2^(l + 1), level LEVELS one band of C components at stride 2^LEVELS. Sizes are rounded up.
 """
 
+import math
 from dataclasses import dataclass
 
 from latentcodec.coding.tables import GAUSSIAN
@@ -14,6 +15,7 @@ FEATURES = 9  # of the context, per symbol
 STEPS = 4
 LIFTING_STEPS = 4
 REFINEMENT_KERNEL = 3
+PREDICTION_TAPS = 12  # prediction.py
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Layout:
     """A preset for latents with a number of channels.
 
     networks: that see the context, one for every step, or one for all of them. split: components whose bands are the
-    phases of their samples, not a wavelet's. tables: the first one of the shape that symbols have.
+    phases of their samples, not a wavelet's. tables: the first one of the shape that symbols have. predicts: whether
+    the finest details are predicted.
     """
 
     preset: Preset
@@ -41,6 +44,7 @@ class Layout:
     networks: int = STEPS
     split: tuple[int, ...] = ()
     tables: int = GAUSSIAN
+    predicts: bool = False
 
     def bands(self, level: int) -> int:
         return BANDS if level < LEVELS else 1
@@ -51,15 +55,16 @@ class Layout:
         return [(self.bands(level), self.channels, *sizes[min(level + 1, LEVELS)]) for level in range(LEVELS + 1)]
 
     def macs(self, height: int, width: int) -> int:
-        """Multiplications to decode latents of this size: context network, mixing, inverse wavelet, refinement."""
+        """Multiplications to decode latents of this size: context network, mixing, and what follows it."""
         hidden, refined = self.preset.context_width, self.preset.synthesis_width
         symbols = sum(bands * channels * h * w for bands, channels, h, w in self.grids(height, width))
         context = symbols * (FEATURES * hidden + hidden * hidden + hidden + FEATURES)
         mixing = symbols * self.channels
+        prediction = PREDICTION_TAPS * math.prod(self.grids(height, width)[0][1:]) * self.channels * self.predicts
         # Every step multiplies once for two samples, in both directions.
         lifting = sum(LIFTING_STEPS * self.channels * 4 * h * w for h, w in low_sizes(height, width)[1:])
         refinement = height * width * self.channels * refined * (REFINEMENT_KERNEL**2 + 1)
-        return context + mixing + lifting + refinement
+        return context + mixing + prediction + lifting + refinement
 
 
 def low_sizes(height: int, width: int) -> list[tuple[int, int]]:

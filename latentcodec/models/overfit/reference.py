@@ -15,7 +15,8 @@ from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
 from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS, Layout, Preset
 
-SHARED = ("offset", "mixing", "mean")
+SHARED = ("offset", "mixing", "mean", "prediction")
+PREDICTION = "prediction"  # a file without it has none
 LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
 FIRST_TABLE = "first_table"  # [1]: of the shape that symbols have; Gaussian in a file without it
 # Their first dimension is left out where one network serves all steps.
@@ -34,7 +35,8 @@ def merge(by_preset: Mapping[str, Mapping[str, Integers16]]) -> dict[str, Intege
 
 def pick(arrays: Mapping[str, Integers16], preset: Preset) -> dict[str, Integers16]:
     """The parameters of one preset from a reference file."""
-    found = {d.name: arrays[d.name if d.name in SHARED else f"{preset.name}.{d.name}"] for d in DECLARATIONS}
+    known = {PREDICTION: np.zeros((0, len(arrays["mean"]), len(arrays["mean"])), np.int16)} | dict(arrays)
+    found = {d.name: known[d.name if d.name in SHARED else f"{preset.name}.{d.name}"] for d in DECLARATIONS}
     if found["out"].ndim == 1:
         found |= {name: found[name][None] for name in PER_STEP}
     return found
@@ -61,7 +63,8 @@ def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *
     networks = len(pick(arrays, preset)["out"])
     split = np.flatnonzero(arrays[LIFTED] == 0).tolist() if native and LIFTED in arrays else ()
     first_table = int(arrays[FIRST_TABLE].item()) if FIRST_TABLE in arrays else GAUSSIAN
-    return Layout(preset, channels, networks, tuple(split), first_table)
+    predicts = native and len(arrays.get(PREDICTION, ())) > 0
+    return Layout(preset, channels, networks, tuple(split), first_table, predicts)
 
 
 def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str, Integers16]:

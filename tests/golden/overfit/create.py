@@ -31,6 +31,7 @@ PHOTO = FOLDER.parents[1] / "data" / "coffee.png"
 REFERENCE = "reference.safetensors"  # one network for all steps
 SPLIT = "split.safetensors"  # one for every step; two of four components are split
 LOGISTIC = "logistic.safetensors"  # the same, with logistic tables
+PREDICTED = "predicted.safetensors"  # the same, with prediction
 # (width, height), quality, effort, number of the preset, autoencoder is foreign, reference
 CASES = {
     "plain": ((96, 128), 55, 1, 3, False, REFERENCE),
@@ -41,6 +42,8 @@ CASES = {
     "split-foreign": ((90, 61), 60, 4, 1, True, SPLIT),
     "logistic": ((109, 87), 65, 4, 2, False, LOGISTIC),
     "logistic-foreign": ((70, 99), 75, 5, 0, True, LOGISTIC),
+    "predicted": ((117, 85), 70, 5, 3, False, PREDICTED),
+    "predicted-foreign": ((61, 77), 65, 1, 2, True, PREDICTED),
 }
 FINGERPRINTS = {False: 0x1111, True: 0x2222}
 
