@@ -58,9 +58,9 @@ def train_command(
     """Train one stage of a model, or go on where it stopped. Stages that it starts from are trained first.
 
     \b
-    lcodec train sodec --data photos/            four stages, one after the other
-    lcodec train sodec --export model.safetensors
-    lcodec train sodec --scale sd21 --data photos/
+    lcodec train sodec-entropy --data photos/    five stages, one after the other
+    lcodec train sodec-entropy --export model.safetensors
+    lcodec train sodec-entropy --scale sd21 --data photos/
     lcodec train stablecodec-base --scale sd-turbo --start elic_official.pth --data photos/
     lcodec train stablecodec-ft8 --scale sd-turbo --data photos/
     """
