@@ -302,10 +302,10 @@ STAGES = {
                 loss=LossWeights(),
                 warmup_steps=40,
                 decay=0.7,
-                ema_decay=0.98,
+                ema_decay=0.995,
                 autoencoder=autoencoder,
             )
-            for autoencoder, steps in (("mini", 4500), ("taef2", 2400))
+            for autoencoder, steps in (("mini", 8000), ("taef2", 5000))
         ),
     )
 }
