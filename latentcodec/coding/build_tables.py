@@ -41,9 +41,10 @@ def half_table(tail: Tail) -> list[int]:
 
 
 def main(folder: Path) -> None:
-    """Write all tables of a shape, as little-endian uint32 [TABLES, LARGEST_SYMBOL + 1]."""
+    """Write both files, each little-endian uint32 [TABLES, LARGEST_SYMBOL + 1]."""
     scales = [SMALLEST_SCALE * math.exp(LOG_SCALE_STEP * k) for k in range(TABLES)]
-    for name, tail in (("gaussian.bin", gaussian_tail), ("logistic.bin", logistic_tail)):
+    shapes: dict[str, Scaled] = {"gaussian.bin": gaussian_tail, "logistic.bin": logistic_tail}
+    for name, tail in shapes.items():
         (folder / name).write_bytes(np.array([half_table(tail(scale)) for scale in scales], dtype="<u4").tobytes())
 
 

@@ -37,6 +37,8 @@ class Coder(Protocol):
 
 def _runs(tables: TableIndex) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
     """(table, positions) for each coded table in use, in ascending order."""
+    if tables.size and int(tables.max()) >= 2 * TABLES:
+        raise ValueError(f"table {tables.max()} is not in 0..{2 * TABLES - 1}")
     order = np.argsort(tables, kind="stable")
     bounds = np.searchsorted(tables[order], np.arange(2 * TABLES + 1))
     for table in np.flatnonzero(are_coded(np.arange(2 * TABLES, dtype=np.uint8)) & (np.diff(bounds) > 0)).tolist():

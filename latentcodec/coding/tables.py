@@ -17,7 +17,7 @@ import numpy.typing as npt
 TABLES = 64  # of each shape
 GAUSSIAN, LOGISTIC = 0, TABLES  # first table of a shape
 LARGEST_SYMBOL = 255
-FIRST_CODED_TABLE = 4  # symbols of the tables below it are not coded: they are zero with probability above 0.9997
+FIRST_CODED_TABLE = 4  # symbols of the tables below it, of either shape, are not coded: they are zero (p > 0.9997)
 TOTAL_BITS = 24
 TOTAL = 1 << TOTAL_BITS
 SMALLEST_SCALE = 0.1

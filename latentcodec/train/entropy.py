@@ -34,14 +34,15 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
     return loss, {"rate_ratio": (bits.detach() * per_pixel / target).mean(), "error": error.detach().mean() * per_pixel}
 
 
-def as_coded(residual: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+def as_coded(residual: Tensor, position: Tensor, thrifty: bool) -> tuple[Tensor, Tensor]:
     """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count."""
+    thrift = LEAST_THRIFT if thrifty else 0.0
     with torch.no_grad():
         table, nearest = position.round(), residual.round()
         lower = nearest - nearest.sign()
         saved = gaussian_information(nearest, table) - gaussian_information(lower, table)
         added = (residual - lower).square() - (residual - nearest).square()
-        symbol = torch.where(added < LEAST_THRIFT * saved, lower, nearest)
+        symbol = torch.where(added < thrift * saved, lower, nearest)
         symbol = torch.where(table < FIRST_CODED_TABLE, 0, symbol)
     symbol = residual + (symbol - residual).detach()
     return symbol, symbol

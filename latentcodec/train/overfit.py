@@ -21,7 +21,7 @@ from latentcodec.errors import InputError
 from latentcodec.models.overfit.fit import MOVING, SPEEDS, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.prediction import neighbours, unpredict
-from latentcodec.models.overfit.presets import BANDS, LEVELS, PRESETS, Layout
+from latentcodec.models.overfit.presets import BANDS, LEVELS, PRESETS, Layout, Preset
 from latentcodec.models.overfit.reference import SHARED
 from latentcodec.models.overfit.wavelet import analyse
 from latentcodec.models.stablecodec.config import StableCodecConfig
@@ -39,6 +39,11 @@ RIDGE = 1e-3
 WORTH_LIFTING = 0.13  # correlation of neighbours from which a component is better off with a wavelet
 
 
+def trained_layout(preset: Preset, channels: int) -> Layout:
+    """Of references as they are trained now; which components are split is not known yet."""
+    return Layout(preset, channels, first_table=SHAPE, predicts=True)
+
+
 class OverfitTask:
     """One fitted function per preset, for the latents of one autoencoder, which stays as it is."""
 
@@ -47,7 +52,7 @@ class OverfitTask:
         self._device = device
         self._chosen_from = CHOSEN_FROM * stage.steps
         self._autoencoder = load_autoencoder(stage.autoencoder, device)
-        layouts = [Layout(preset, self._autoencoder.channels, tables=SHAPE, predicts=True) for preset in PRESETS]
+        layouts = [trained_layout(preset, self._autoencoder.channels) for preset in PRESETS]
         self.model = nn.ModuleDict({lay.preset.name: FittedFunction(lay, initial(lay)) for lay in layouts})
         first = self._function(0)
         for number in range(1, len(PRESETS)):

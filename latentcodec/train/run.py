@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.overfit.function import FittedFunction, initial
-from latentcodec.models.overfit.presets import PRESETS, Layout
+from latentcodec.models.overfit.presets import PRESETS
 from latentcodec.models.overfit.reference import FIRST_TABLE, LIFTED, merge
 from latentcodec.models.sodec import export as sodec_export
 from latentcodec.models.sodec.config import SCALES, SodecConfig
@@ -21,7 +21,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train import stablecodec_full
 from latentcodec.train.data import CropSampler, list_images, prefetch, prefetch_by_processes
 from latentcodec.train.loop import State, Trainer, load_state
-from latentcodec.train.overfit import SHAPE
+from latentcodec.train.overfit import SHAPE, trained_layout
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
 from latentcodec.train.starting import under
@@ -214,7 +214,7 @@ def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
     channels = len(average[f"{PRESETS[0].name}.mean"])
     by_preset = {}
     for preset in PRESETS:
-        layout = Layout(preset, channels, tables=SHAPE, predicts=True)
+        layout = trained_layout(preset, channels)
         function = FittedFunction(layout, initial(layout))
         prefix = f"{preset.name}."
         function.load_state_dict({k.removeprefix(prefix): v for k, v in average.items() if k.startswith(prefix)})

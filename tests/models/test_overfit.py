@@ -194,7 +194,7 @@ def test_arithmetic_and_order_of_summation_do_not_matter() -> None:
 
 @pytest.mark.parametrize("first_table", [GAUSSIAN, LOGISTIC])
 def test_estimated_bits_are_those_of_the_coder(first_table: int) -> None:
-    size, layout = (40, 40), Layout(preset_named("hop"), 8, split=(0, 2, 3), tables=first_table)
+    size, layout = (40, 40), Layout(preset_named("hop"), 8, split=(0, 2, 3), first_table=first_table)
     values = initial(layout)
     values["offset"] += 20 * 256  # wide tables: where both count, they count the same
     function = FittedFunction(layout, values)

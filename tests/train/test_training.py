@@ -158,14 +158,15 @@ def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None
     assert {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])} == {"entropy"}
 
 
-def test_symbols_are_those_that_an_encoder_codes() -> None:
+@pytest.mark.parametrize("thrifty", [False, True])
+def test_symbols_are_those_that_an_encoder_codes(thrifty: bool) -> None:
     random = np.random.default_rng(5)
     tables = random.integers(0, TABLES, 20_000).astype(np.uint8)
     residual = (random.normal(size=len(tables)) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.float32)
-    coded = codable(tables, rate_distortion_rounding(LEAST_THRIFT)(residual, tables))
+    coded = codable(tables, rate_distortion_rounding(LEAST_THRIFT if thrifty else 0.0)(residual, tables))
     position = torch.from_numpy(tables).float()
     leaf = torch.from_numpy(residual).requires_grad_()
-    decoded, counted = as_coded(leaf, position)
+    decoded, counted = as_coded(leaf, position, thrifty)
     assert (decoded.detach().numpy() != coded).mean() < 1e-3  # information is rounded in tables
     assert torch.equal(decoded, counted)
     assert (torch.autograd.grad(decoded.sum(), leaf)[0] == 1).all()

@@ -12,8 +12,9 @@ from latentcodec.coding.tables import GAUSSIAN, LOG_SCALE_STEP, LOGISTIC, SMALLE
 
 PROBABILITY_FLOOR = 1e-16
 NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
-# Latents minus means, positions in the list of tables -> stand-ins for symbols: to be decoded, and to be counted.
-Symbolise = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+# Latents minus means, positions in the list of tables, whether an encoder rounds them with regard to rate -> stand-ins
+# for symbols: to be decoded, and to be counted.
+Symbolise = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 
 
 def round_through(x: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def interval_information(residual: Tensor, scale: Tensor) -> Tensor:
 
 
 def logistic_information(residual: Tensor, position: Tensor) -> Tensor:
-    """The same under the logistic distribution that has as much probability of zero as that Gaussian."""
+    """The same, without a floor, under the logistic distribution that has as much probability of zero."""
     edge = 0.5 / scale_of(position)
     edge = torch.special.log_ndtr(edge) - torch.special.log_ndtr(-edge)  # in units of the logistic scale
     magnitude = residual.abs()
@@ -59,7 +60,7 @@ def logistic_information(residual: Tensor, position: Tensor) -> Tensor:
 INFORMATION = {GAUSSIAN: gaussian_information, LOGISTIC: logistic_information}  # by the first table of a shape
 
 
-def as_trained(residual: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+def as_trained(residual: Tensor, position: Tensor, thrifty: bool) -> tuple[Tensor, Tensor]:
     """What stands for a symbol while transforms are trained with it: where it is decoded, and where it is counted."""
     return round_through(residual), rate_proxy(residual, position)
 

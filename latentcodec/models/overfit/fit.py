@@ -201,7 +201,7 @@ class Fit:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Rounds `first` up to `last` of `effort`."""
-        self.function.requires_grad_(effort.adapts)
+        self.function.requires_grad_(requires_grad=False)
         optimiser = self._optimiser() if effort.adapts else None
         generator = torch.Generator().manual_seed(first)
         share, best = MOVING, _Best(float("inf"), self.symbols)
@@ -239,8 +239,10 @@ class Fit:
                 gradient.copy_(gradient.mean(0, keepdim=True))
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        named = ((d.name, getattr(self.function, d.name)) for d in DECLARATIONS if d.group is not None)
-        groups = [{"params": [parameter], "speed": SPEEDS.get(name, 1.0)} for name, parameter in named]
+        """Of what a file can change."""
+        names = [declared.name for declared in DECLARATIONS if declared.group is not None]
+        parameters = [getattr(self.function, name).requires_grad_() for name in names]
+        groups = [{"params": [p], "speed": SPEEDS.get(n, 1.0)} for n, p in zip(names, parameters, strict=True)]
         return torch.optim.Adam(groups, betas=(0.9, 0.95))
 
     @torch.no_grad()

@@ -56,7 +56,7 @@ class FittedFunction(nn.Module):
     def __init__(self, layout: Layout, parameters: Parameters):
         super().__init__()
         self.layout = layout
-        self.information = INFORMATION[layout.tables]  # of symbols at positions in the list of tables
+        self.information = INFORMATION[layout.first_table]  # of symbols at positions in the list of tables
         lifted = torch.ones(layout.channels, 1, 1)
         lifted[list(layout.split)] = 0
         self.register_buffer("lifted", lifted)
@@ -96,10 +96,10 @@ class FittedFunction(nn.Module):
         """Latents -> real-valued grids that represent them exactly but for the refinement."""
         low = latents - self.mean[:, None, None]
         bands: list[Tensor] = []
-        for _ in range(LEVELS):
+        for level in range(LEVELS):
             size = low.shape[-2], low.shape[-1]
             low, details = analyse(low, self.lifted)
-            if not bands and self.layout.predicts:
+            if level == 0 and self.layout.predicts:
                 details = unpredict(low, details, self.prediction, size)
             bands.append(details)
         bands.append(low[:, None])
@@ -129,7 +129,7 @@ class FittedFunction(nn.Module):
         """Squared norm of what every band's basis functions add to latents of `size`, [bands, C, h, w].
 
         About one, but up to four in corners, where the border reflects a wavelet's basis functions, and less in what
-        pads odd sides. Refinement left out.
+        pads odd sides; times what their predictions add. Refinement, and predictions of predictions, left out.
         """
         low, details = influence(self.prediction)
         rows, columns = ([_norms_along(length, lifted) for lifted in (0.0, 1.0)] for length in size)

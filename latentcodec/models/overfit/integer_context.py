@@ -51,7 +51,7 @@ def code_grids(
 
     Returns what the decoder knows: symbols of the narrowest tables are not coded, and are zero.
     """
-    network = _Network(parameters, arithmetic, rate, layout.tables)
+    network = _Network(parameters, arithmetic, rate, layout.first_table)
     grids: Grids = []
     descent, above = Descent(layout.channels, layout.split, logarithm, _bordered), None
     shapes = layout.grids(*size)

@@ -20,6 +20,7 @@ from latentcodec.models.overfit.presets import BANDS, PREDICTION_TAPS
 
 LAST = BANDS - 1
 FIRST = (0, 2, 4, PREDICTION_TAPS)  # matrix of every band, and the end
+FROM_FIRST, FROM_SECOND = 8, 10  # the first matrices that see the other bands
 Size = tuple[int, int]  # height and width of the samples that low band and details make up
 
 
@@ -49,8 +50,8 @@ def neighbours(low: Tensor, first: Tensor, second: Tensor, band: int) -> list[Te
 def influence(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Squared norm of what a unit adds to the predictions it takes part in: of the low band [C], of details [3, C]."""
     energy = matrices.square().sum(1)  # [PREDICTION_TAPS, C]
-    first, second = energy[8:10].sum(0), energy[10:].sum(0)
-    return energy[:8].sum(0), torch.stack([first, second, torch.zeros_like(first)])
+    first, second = energy[FROM_FIRST:FROM_SECOND].sum(0), energy[FROM_SECOND:].sum(0)
+    return energy[:FROM_FIRST].sum(0), torch.stack([first, second, torch.zeros_like(first)])
 
 
 def _predicted(inputs: list[Tensor], matrices: Tensor, band: int, size: Size) -> Tensor:

@@ -35,15 +35,15 @@ class Layout:
     """A preset for latents with a number of channels.
 
     networks: that see the context, one for every step, or one for all of them. split: components whose bands are the
-    phases of their samples, not a wavelet's. tables: the first one of the shape that symbols have. predicts: whether
-    the finest details are predicted.
+    phases of their samples, not a wavelet's. first_table: of the shape that symbols have. predicts: whether the finest
+    details are predicted.
     """
 
     preset: Preset
     channels: int
     networks: int = STEPS
     split: tuple[int, ...] = ()
-    tables: int = GAUSSIAN
+    first_table: int = GAUSSIAN
     predicts: bool = False
 
     def bands(self, level: int) -> int:

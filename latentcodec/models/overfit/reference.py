@@ -51,7 +51,8 @@ def check(arrays: Mapping[str, Integers16]) -> None:
             layout = layout_of(arrays, preset, channels, native=True)
             whole = {name: value.shape for name, value in picked.items()} == shapes(layout)
             lifted = arrays.get(LIFTED, np.ones(channels, np.int16))
-            fits = layout.networks in (1, STEPS) and layout.tables in (GAUSSIAN, LOGISTIC)
+            fits = layout.networks in (1, STEPS) and layout.first_table in (GAUSSIAN, LOGISTIC)
+            fits = fits and arrays.get(FIRST_TABLE, np.zeros(1)).shape == (1,)
             if not whole or not fits or lifted.shape != (channels,):
                 raise WeightsError("the weights are no reference of method overfit")
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -62,7 +63,7 @@ def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *
     """Sizes of the function at a preset. `native`: the reference was made for the autoencoder."""
     networks = len(pick(arrays, preset)["out"])
     split = np.flatnonzero(arrays[LIFTED] == 0).tolist() if native and LIFTED in arrays else ()
-    first_table = int(arrays[FIRST_TABLE].item()) if FIRST_TABLE in arrays else GAUSSIAN
+    first_table = int(arrays[FIRST_TABLE][0]) if FIRST_TABLE in arrays else GAUSSIAN
     predicts = native and len(arrays.get(PREDICTION, ())) > 0
     return Layout(preset, channels, networks, tuple(split), first_table, predicts)
 

@@ -75,10 +75,10 @@ class EntropyModel(nn.Module):
         """y [B, M, h, w] (gain applied), rate [B] -> y^ and z^ (straight-through rounding), bits [B]."""
         z = self.hyper_analysis(y, rate)
         prior = self.prior(rate).expand_as(z)
-        known, counted = symbolise(z, prior)
+        known, counted = symbolise(z, prior, False)
         bits = gaussian_information(counted, prior).sum((1, 2, 3))
         mean, position = self.probability(known, rate)
         position = position + self.offset(rate)
-        decoded, counted = symbolise(y - mean, position)
+        decoded, counted = symbolise(y - mean, position, True)
         bits = bits + gaussian_information(counted, position).sum((1, 2, 3))
         return mean + decoded, known, bits

@@ -94,7 +94,7 @@ class EntropyModel(nn.Module):
         """y [B, M, h, w] (gain applied), rate [B] -> y^ (straight-through rounding) and bits [B]."""
         z = self.hyper_analysis(y, rate)
         prior = self.prior(rate).expand_as(z)
-        decoded, counted = symbolise(z, prior)
+        decoded, counted = symbolise(z, prior, False)
         bits = gaussian_information(counted, prior).sum((1, 2, 3))
         base = self.hyper_synthesis(decoded, rate)
         known = torch.zeros_like(y)
@@ -102,7 +102,7 @@ class EntropyModel(nn.Module):
             mean, position = step(known, base, rate)
             position = position + self.offset(rate)
             mask = _step_mask(number, y.shape[1:], y.device)
-            decoded, counted = symbolise(y - mean, position)
+            decoded, counted = symbolise(y - mean, position, True)
             information = gaussian_information(counted, position)
             bits = bits + torch.where(mask, information, 0).sum((1, 2, 3))
             known = torch.where(mask, mean + decoded, known)
