@@ -355,7 +355,7 @@ def test_a_faithful_preview_and_everything_between(lcodec: Lcodec, small: Path) 
     assert np.abs(pictures["real"] - pictures["preview"]).max() > 3
     original = np.asarray(Image.open(small), float)
     errors = {name: np.mean((picture - original) ** 2) for name, picture in pictures.items()}
-    assert errors["half"] < errors["real"]  # the average of two estimates
+    assert errors["half"] < (errors["real"] + errors["preview"]) / 2  # the average of two estimates
 
 
 def test_previews_are_for_files_that_hold_one(lcodec: Lcodec, small: Path) -> None:
