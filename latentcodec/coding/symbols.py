@@ -5,8 +5,8 @@ decoder ignores them and returns what it reads, the counter adds up their inform
 latents once, in code that does not know which of the three it drives.
 
 Within one call, symbols are ordered by table, and by position among equals. Symbols of the narrowest tables are not
-coded at all: they are zero. That saves time, and the fraction of a bit that a range coder
-loses on every symbol, however probable. For the same reason, symbols of narrow tables are coded in quads or octets
+coded at all: they are zero. That saves time, and the fraction of a bit that a range coder loses on every symbol,
+however probable. For the same reason, symbols of narrow tables are coded in quads or octets
 (packing.py); a model says which tables these are.
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from latentcodec.coding.packing import Pack, Packing, pack_information
 from latentcodec.coding.rangecoder import RangeReader, RangeWriter, Symbols
-from latentcodec.coding.tables import LARGEST_SYMBOL, TABLES, TOTAL_BITS, are_coded, information
+from latentcodec.coding.tables import LARGEST_SYMBOL, TOTAL_BITS, are_coded, information
 
 TableIndex = npt.NDArray[np.uint8]
 Frequencies = npt.NDArray[np.int64]
@@ -37,11 +37,10 @@ class Coder(Protocol):
 
 def _runs(tables: TableIndex) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
     """(table, positions) for each coded table in use, in ascending order."""
-    if tables.size and int(tables.max()) >= 2 * TABLES:
-        raise ValueError(f"table {tables.max()} is not in 0..{2 * TABLES - 1}")
     order = np.argsort(tables, kind="stable")
-    bounds = np.searchsorted(tables[order], np.arange(2 * TABLES + 1))
-    for table in np.flatnonzero(are_coded(np.arange(2 * TABLES, dtype=np.uint8)) & (np.diff(bounds) > 0)).tolist():
+    bounds = np.searchsorted(tables[order], np.arange(257))
+    used = np.diff(bounds) > 0
+    for table in np.flatnonzero(used & are_coded(np.arange(256, dtype=np.uint8))).tolist():
         yield table, order[bounds[table] : bounds[table + 1]]
 
 
