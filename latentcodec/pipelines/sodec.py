@@ -5,6 +5,7 @@ from torch import Tensor
 
 from latentcodec.models.blocks.lora import merge
 from latentcodec.models.blocks.shipping import integer_tensors
+from latentcodec.models.diffusion.quicken import quicken
 from latentcodec.models.sodec.config import Y_STRIDE, Z_STRIDE, SodecConfig
 from latentcodec.models.sodec.export import NOT_FLOATS, is_foreign
 from latentcodec.models.sodec.integer_entropy import IntegerHyperprior
@@ -55,6 +56,9 @@ def _load_full_scale(tensors: dict[str, Tensor], config: SodecConfig, device: to
     foreign = tuple(name for name in codec.state_dict() if is_foreign(name, config))
     load_networks(codec, tensors, (*NOT_FLOATS, *foreign))
     merge(codec.unet)
+    if device.type == "cpu":
+        for part in (codec.vae, codec.unet):
+            quicken(part)
     return _without_entropy(codec)
 
 

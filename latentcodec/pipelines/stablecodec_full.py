@@ -19,7 +19,7 @@ from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.diffusion.prompt import text_state
-from latentcodec.models.diffusion.upsampling import quicken
+from latentcodec.models.diffusion.quicken import quicken
 from latentcodec.models.stablecodec.full.checkpoint import convert
 from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
@@ -28,6 +28,7 @@ from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, Guarde
 from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
+from latentcodec.pipelines.allocation import reusing_memory
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel
@@ -150,7 +151,8 @@ class FullStableCodecPipeline:
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with self._one_at_a_time, fast_autocast(self._device):
             if kept is None:
-                return to_pixels(self._model.synthesise(y), height, width)
+                with reusing_memory():
+                    return to_pixels(self._model.synthesise(y), height, width)
             pixels = synthesise_large(self._model, y, kept)
         return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
 

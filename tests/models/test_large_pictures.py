@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from latentcodec.errors import InputError, LimitError
 from latentcodec.image import read_rgb
-from latentcodec.models.diffusion import layerwise
+from latentcodec.models.diffusion import layerwise, winograd
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.diffusion.layers import Layer, decoder_layers, encoder_layers
 from latentcodec.models.diffusion.layerwise import run_in_tiles
-from latentcodec.models.diffusion.upsampling import quicken
+from latentcodec.models.diffusion.quicken import quicken
 from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.model import FullStableCodec
@@ -122,7 +122,9 @@ def test_layers_that_were_quickened(model: FullStableCodec, photo: Tensor, monke
     network = copy.deepcopy(model.vae.network)
     latents = model.vae.encode(photo / 255)
     reference = network.decode(latents).sample
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 5)  # more than latents have
     quicken(network.decoder)
+    assert any(isinstance(layer, winograd.WinogradConv) for layer in network.decoder.modules())
     monkeypatch.setattr(layerwise, "TILE_VALUES", 32 * 64 * 16)
     result = run_in_tiles(decoder_layers(network), latents, 1 << 40)
     assert (result - reference).abs().mean() < 1e-4 * reference.std()

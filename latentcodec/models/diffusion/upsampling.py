@@ -5,7 +5,7 @@ filters of 2x2 taps, one for every position in the square of four (Shi et al. 20
 layers take a sixth of a decoder's time.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,26 +27,16 @@ class PhasedUpsampling(nn.Module):
     bias: Tensor
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:
-        height, width = 2 * x.shape[2], 2 * x.shape[3]
-        if output_size is not None and tuple(output_size) != (height, width):
+        height, width = x.shape[2:]
+        if output_size is not None and tuple(output_size) != (2 * height, 2 * width):
             raise ValueError("sides of the latents are multiples of what the networks divide them by")
-        shape = len(x), len(self.bias), height, width
+        shape = len(x), len(self.bias), 2 * height, 2 * width
         result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for number in range(4):
             row, column = divmod(number, 2)
-            padded = F.pad(x, (1 - column, column, 1 - row, row))
-            result[:, :, row::2, column::2] = F.conv2d(padded, self.get_buffer(f"phase{number}"), self.bias)
+            convolved = F.conv2d(x, self.get_buffer(f"phase{number}"), self.bias, padding=1)  # one position too many
+            result[:, :, row::2, column::2] = convolved[:, :, row : row + height, column : column + width]
         return result
-
-
-def quicken(network: nn.Module) -> None:
-    """Replace every such layer of a network of diffusers, whose weights are in place."""
-    from diffusers.models.upsampling import Upsample2D
-
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, Upsample2D) and child.use_conv:
-                setattr(module, name, PhasedUpsampling(cast("nn.Conv2d", child.conv)))
 
 
 def _first(taps: Tensor, side: int) -> Tensor:

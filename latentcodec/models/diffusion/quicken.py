@@ -1,0 +1,29 @@
+"""Layers of a network of diffusers that compute the same in less time: for inference on the CPU."""
+
+from typing import Any, cast
+
+from torch import nn
+
+from latentcodec.models.diffusion.residual import Residual, is_plain
+from latentcodec.models.diffusion.upsampling import PhasedUpsampling
+from latentcodec.models.diffusion.winograd import WinogradConv, is_quicker
+
+
+def quicken(network: nn.Module) -> None:
+    """Replace them, once their weights are in place."""
+    for name, child in network.named_children():
+        quick = _quick(child)
+        setattr(network, name, quick)
+        quicken(quick)
+
+
+def _quick(layer: Any) -> nn.Module:
+    """What takes the layer's place, before those within it are looked at."""
+    from diffusers.models.resnet import ResnetBlock2D
+    from diffusers.models.upsampling import Upsample2D
+
+    if isinstance(layer, Upsample2D) and layer.use_conv:
+        return PhasedUpsampling(cast("nn.Conv2d", layer.conv))
+    if isinstance(layer, ResnetBlock2D) and is_plain(layer):
+        return Residual(layer)
+    return WinogradConv(layer) if is_quicker(layer) else layer
