@@ -32,6 +32,7 @@ from latentcodec.train.stages import Stage
 
 CALIBRATION_BATCHES = 8
 SHAPE = LOGISTIC  # of the tables: context networks know the scale of a symbol only roughly
+FINEST_STEPS = 80  # per unit: symbols of photographs reach 160 of 255
 CHOSEN_FROM = 0.7  # of the steps
 PRESET_SHARES = (0.2, 0.2, 0.2, 0.4)
 QUANTISATION_ERROR = 0.15  # of latents that predict others, squared
@@ -41,7 +42,7 @@ WORTH_LIFTING = 0.13  # correlation of neighbours from which a component is bett
 
 def trained_layout(preset: Preset, channels: int) -> Layout:
     """Of references as they are trained now; which components are split is not known yet."""
-    return Layout(preset, channels, first_table=SHAPE, predicts=True)
+    return Layout(preset, channels, first_table=SHAPE, predicts=True, steps_per_unit=FINEST_STEPS)
 
 
 class OverfitTask:

@@ -10,7 +10,7 @@ from torch import Tensor
 from latentcodec.errors import InputError, WeightsError
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.presets import PRESETS
-from latentcodec.models.overfit.reference import FIRST_TABLE, LIFTED, merge
+from latentcodec.models.overfit.reference import FINEST, FIRST_TABLE, LIFTED, merge
 from latentcodec.models.sodec import export as sodec_export
 from latentcodec.models.sodec.config import SCALES, SodecConfig
 from latentcodec.models.sodec.model import Sodec
@@ -21,7 +21,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train import stablecodec_full
 from latentcodec.train.data import CropSampler, list_images, prefetch, prefetch_by_processes
 from latentcodec.train.loop import State, Trainer, load_state
-from latentcodec.train.overfit import SHAPE, trained_layout
+from latentcodec.train.overfit import FINEST_STEPS, SHAPE, trained_layout
 from latentcodec.train.parallel import rank
 from latentcodec.train.stages import Stage
 from latentcodec.train.starting import under
@@ -210,7 +210,7 @@ def _mix(stage: Stage, config: Config, average: dict[str, Tensor], former: Path,
 
 
 def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of every preset as integers, which components are lifted, and the shape of tables."""
+    """Parameters of every preset as integers, which components are lifted, and what else a layout says."""
     channels = len(average[f"{PRESETS[0].name}.mean"])
     by_preset = {}
     for preset in PRESETS:
@@ -221,4 +221,5 @@ def _reference(average: dict[str, Tensor]) -> dict[str, Tensor]:
         by_preset[preset.name] = function.integers()
     lifted = average[f"{PRESETS[0].name}.{LIFTED}"].flatten().to(torch.int16)
     parameters = {name: torch.from_numpy(value) for name, value in merge(by_preset).items()}
-    return parameters | {LIFTED: lifted, FIRST_TABLE: torch.tensor([SHAPE], dtype=torch.int16)}
+    numbers = {FIRST_TABLE: SHAPE, FINEST: FINEST_STEPS}
+    return parameters | {LIFTED: lifted} | {n: torch.tensor([v], dtype=torch.int16) for n, v in numbers.items()}

@@ -73,7 +73,7 @@ def shapes(h, s, c, n):
 
 def complete(arrays: dict) -> dict:
     """Parameters: what older reference files leave out."""
-    found = {"lifted": [1] * len(arrays["mean"]), "first_table": [0], "prediction": []} | arrays
+    found = {"lifted": [1] * len(arrays["mean"]), "first_table": [0], "steps_per_unit": [40], "prediction": []} | arrays
     for name, _, _ in PRESETS:
         if not isinstance(arrays[f"{name}.out"][0], list):
             found |= {f"{name}.{p}": [arrays[f"{name}.{p}"]] for p in ("hidden1", "hidden2", "out", "direct")}
@@ -84,7 +84,7 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
     """Parameters before the file's changes."""
     name, h, s = PRESETS[number]
     if not foreign:
-        more = {p: arrays[p] for p in ("lifted", "first_table")}
+        more = {p: arrays[p] for p in ("lifted", "first_table", "steps_per_unit")}
         return more | {p: arrays[p if p in ONCE else f"{name}.{p}"] for _, p in PARAMETERS}
     zeros = {
         p: nested(shape, lambda *index: 0) for p, shape in shapes(h, s, channels, len(arrays[f"{name}.out"])).items()
@@ -105,7 +105,8 @@ def reference_for(arrays: dict, number: int, foreign: bool, channels: int) -> di
         "mixing": nested((6, 3, channels, channels), lambda level, band, i, c: 4096 if i == c else 0),
         "refine1": nested((s, channels, 3, 3), refine1),
     }
-    return zeros | kept | made | {"lifted": [1] * channels, "first_table": arrays["first_table"]}
+    rest = {p: arrays[p] for p in ("first_table", "steps_per_unit")}
+    return zeros | kept | made | rest | {"lifted": [1] * channels}
 
 
 def read_changes(decoder, changes, parameters, sizes):
@@ -274,7 +275,7 @@ def latents(parameters: dict, grids: list, channels: int, rate: int, height: int
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
 
     def band(level, b, i):
-        floor = 2 ** min(level + 1, 5) / 40
+        floor = 2 ** min(level + 1, 5) / p["steps_per_unit"][0]
         scales = [max(step, floor) if lifted else step for lifted in p["lifted"]]
         mixed = [m * scale / 4096 for m, scale in zip(p["mixing"][level][b][i], scales, strict=True)]
         chosen = grids[level][b * channels : (b + 1) * channels]

@@ -300,9 +300,11 @@ def test_what_is_no_reference_is_refused() -> None:
     two_networks = {f"hop.{name}": whole[f"hop.{name}"][:2] for name in ("hidden1", "hidden2", "out", "direct")}
     prediction = {"prediction": np.zeros((11, 3, 3), np.int16)}
     tables = ({"first_table": np.array(value, np.int16)} for value in ([1], [128], [0, 64], []))
-    for wrong in ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks, *tables, prediction):
+    steps = ({"steps_per_unit": np.array(value, np.int16)} for value in ([0], [-40], [40, 40], []))
+    some = ({"lifted": np.ones(4, np.int16)}, {"mean": whole["mean"][:2]}, two_networks, prediction)
+    for wrong in (*some, *tables, *steps):
         with pytest.raises(WeightsError):
             check(whole | wrong)
-    check(whole | {"prediction": np.zeros((12, 3, 3), np.int16)})
+    check(whole | {"prediction": np.zeros((12, 3, 3), np.int16), "steps_per_unit": np.array([80], np.int16)})
     with pytest.raises(WeightsError):
         check({name: value for name, value in whole.items() if name != "lop.out"})

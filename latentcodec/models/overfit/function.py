@@ -23,7 +23,6 @@ from latentcodec.models.overfit.wavelet import analyse, join, synthesise
 LOG_LARGEST_STEP = 4.0
 LOG_STEP_RANGE = 7.0
 RATE_STEPS = 255
-STEPS_PER_UNIT = 40  # at most, of a basis function whose norm is one, for latents of amplitude one
 INITIAL_SLOPE = 2.0  # of the position, per unit of the rate's activation
 
 
@@ -85,11 +84,10 @@ class FittedFunction(nn.Module):
     def steps(self, rate: Tensor) -> list[Tensor]:
         """Step sizes [B, 1, C, 1, 1] of every level.
 
-        Basis functions of a wavelet's coarse bands are wide: a floor keeps their symbols within the tables. It is finer
-        than the distortion of fine bands, of which there are many more, could ever notice.
+        Basis functions of a wavelet's coarse bands are wide: a floor keeps their symbols within the tables.
         """
         step = step_size(rate)[:, None, None, None, None]
-        floors = [2 ** min(level + 1, LEVELS) / STEPS_PER_UNIT for level in range(LEVELS + 1)]
+        floors = [2 ** min(level + 1, LEVELS) / self.layout.steps_per_unit for level in range(LEVELS + 1)]
         return [torch.maximum(step, floor * self.lifted) for floor in floors]
 
     def analyse(self, latents: Tensor, rate: Tensor) -> list[Tensor]:

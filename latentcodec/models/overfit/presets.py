@@ -16,6 +16,7 @@ STEPS = 4
 LIFTING_STEPS = 4
 REFINEMENT_KERNEL = 3
 PREDICTION_TAPS = 12  # prediction.py
+STEPS_PER_UNIT = 40  # where a reference does not say
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Layout:
 
     networks: that see the context, one for every step, or one for all of them. split: components whose bands are the
     phases of their samples, not a wavelet's. first_table: of the shape that symbols have. predicts: whether the finest
-    details are predicted.
+    details are predicted. steps_per_unit: at most, of a basis function whose norm is one, for latents of amplitude one.
     """
 
     preset: Preset
@@ -45,6 +46,7 @@ class Layout:
     split: tuple[int, ...] = ()
     first_table: int = GAUSSIAN
     predicts: bool = False
+    steps_per_unit: int = STEPS_PER_UNIT
 
     def bands(self, level: int) -> int:
         return BANDS if level < LEVELS else 1

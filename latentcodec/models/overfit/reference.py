@@ -13,12 +13,13 @@ from latentcodec.coding.fixedpoint import WEIGHT_BITS
 from latentcodec.coding.tables import GAUSSIAN, LOGISTIC
 from latentcodec.errors import WeightsError
 from latentcodec.models.overfit.parameters import DECLARATIONS, shapes
-from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS, Layout, Preset
+from latentcodec.models.overfit.presets import PRESETS, REFINEMENT_KERNEL, STEPS, STEPS_PER_UNIT, Layout, Preset
 
 SHARED = ("offset", "mixing", "mean", "prediction")
 PREDICTION = "prediction"  # a file without it has none
 LIFTED = "lifted"  # [C]: 0 for components that are only split; a file without it has none of these
 FIRST_TABLE = "first_table"  # [1]: of the shape that symbols have; Gaussian in a file without it
+FINEST = "steps_per_unit"  # [1]: as the layout has it
 # Their first dimension is left out where one network serves all steps.
 PER_STEP = tuple(declared.name for declared in DECLARATIONS if declared.per_step)
 Integers16 = npt.NDArray[np.int16]
@@ -52,7 +53,8 @@ def check(arrays: Mapping[str, Integers16]) -> None:
             whole = {name: value.shape for name, value in picked.items()} == shapes(layout)
             lifted = arrays.get(LIFTED, np.ones(channels, np.int16))
             fits = layout.networks in (1, STEPS) and layout.first_table in (GAUSSIAN, LOGISTIC)
-            fits = fits and arrays.get(FIRST_TABLE, np.zeros(1)).shape == (1,)
+            fits = fits and layout.steps_per_unit > 0
+            fits = fits and all(arrays.get(name, np.zeros(1)).shape == (1,) for name in (FIRST_TABLE, FINEST))
             if not whole or not fits or lifted.shape != (channels,):
                 raise WeightsError("the weights are no reference of method overfit")
     except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -65,7 +67,8 @@ def layout_of(arrays: Mapping[str, Integers16], preset: Preset, channels: int, *
     split = np.flatnonzero(arrays[LIFTED] == 0).tolist() if native and LIFTED in arrays else ()
     first_table = int(arrays[FIRST_TABLE][0]) if FIRST_TABLE in arrays else GAUSSIAN
     predicts = native and len(arrays.get(PREDICTION, ())) > 0
-    return Layout(preset, channels, networks, tuple(split), first_table, predicts)
+    steps = int(arrays[FINEST][0]) if FINEST in arrays else STEPS_PER_UNIT
+    return Layout(preset, channels, networks, tuple(split), first_table, predicts, steps)
 
 
 def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str, Integers16]:

@@ -32,6 +32,7 @@ REFERENCE = "reference.safetensors"  # one network for all steps
 SPLIT = "split.safetensors"  # one for every step; two of four components are split
 LOGISTIC = "logistic.safetensors"  # the same, with logistic tables
 PREDICTED = "predicted.safetensors"  # the same, with prediction
+FINEST = "finest.safetensors"  # the same, with finer steps of coarse bands
 # (width, height), quality, effort, number of the preset, autoencoder is foreign, reference
 CASES = {
     "plain": ((96, 128), 55, 1, 3, False, REFERENCE),
@@ -44,6 +45,8 @@ CASES = {
     "logistic-foreign": ((70, 99), 75, 5, 0, True, LOGISTIC),
     "predicted": ((117, 85), 70, 5, 3, False, PREDICTED),
     "predicted-foreign": ((61, 77), 65, 1, 2, True, PREDICTED),
+    "finest": ((93, 71), 98, 4, 3, False, FINEST),
+    "finest-foreign": ((67, 58), 90, 5, 2, True, FINEST),
 }
 FINGERPRINTS = {False: 0x1111, True: 0x2222}
 
