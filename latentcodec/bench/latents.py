@@ -25,6 +25,7 @@ from latentcodec.rate import Quality
 Latents = npt.NDArray[np.float32]
 STEPS = tuple(2.0**exponent for exponent in np.arange(4, -3.6, -0.25))
 TILES_PER_ROW = 8
+FITTED = "overfit"  # what methods of ours start with; an effort follows
 FEWEST_POINTS = 4
 CLASSICAL = ("webp", "jxl")
 OCTAVES = tuple(range(0, 100, 6))  # settings of a classical codec, as shares of its list
@@ -66,7 +67,7 @@ def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[flo
             restored = codec.synthesise(prefix, parameters, grids, encoded.rate, pixels.shape[:2])[0].numpy()
             times = encoded_at - started, time.perf_counter() - encoded_at
             bpp, mse = 8 * len(encoded.payload) / count, float(np.square(restored - latents).mean())
-            yield Point(path.name, f"overfit:{effort}", quality, bpp, mse, *times)
+            yield Point(path.name, f"{FITTED}:{effort}", quality, bpp, mse, *times)
 
 
 def _scalar(latents: Latents, step: float) -> tuple[float, float]:
@@ -118,15 +119,21 @@ def _tiled(
     return filled.reshape(rows, columns, height, width).transpose(0, 2, 1, 3).reshape(rows * height, -1), untile
 
 
-def bd_rates(points: list[Point]) -> dict[tuple[str, str], float]:
-    """(anchor, method) -> mean over pictures of Bjontegaard's delta rate in latent MSE, in per cent."""
+def bd_rates(points: list[Point], within: tuple[float, float] | None = None) -> dict[tuple[str, str], float]:
+    """(anchor, method) -> mean over pictures of Bjontegaard's delta rate in latent MSE, in per cent.
+
+    `within`: bits per pixel, of the points of method overfit that count; all of them do without.
+    """
     from bjontegaard import bd_rate
 
+    if within is not None:
+        low, high = within
+        points = [p for p in points if not p.method.startswith(FITTED) or low <= p.bpp <= high]
     methods, images = (sorted({getattr(p, name) for p in points}) for name in ("method", "image"))
     result = {}
     for anchor in methods:
         for method in methods:
-            if method == anchor or not method.startswith("overfit"):
+            if method == anchor or not method.startswith(FITTED):
                 continue
             rates = []
             for image in images:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 @click.option("--vae", default="mini", show_default=True, metavar="NAME|FOLDER", help="Whose latents.")
 @click.option("--efforts", default="1,5", show_default=True, help="Of the fit, separated by commas.")
 @click.option("--qualities", default="15,30,45,60,75", show_default=True, help="At least four, separated by commas.")
+@click.option("--within", metavar="BPP-BPP", help="BD-rates also over these rates of overfit alone.")
 @click.option("-o", "--output", metavar="FILE", help="Write every point as a table (TSV).")
-def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output: str | None) -> None:
+def latents_command(
+    folder: Path, vae: str, efforts: str, qualities: str, within: str | None, output: str | None
+) -> None:
     """Compare method overfit with simpler ways to store the latents of pictures, in bits and latent MSE.
 
     \b
@@ -35,8 +38,9 @@ def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output
 
     try:
         chosen = tuple(int(e) for e in efforts.split(",")), tuple(float(q) for q in qualities.split(","))
+        low, high = (float(rate) for rate in (within or "0-inf").split("-"))
     except ValueError as error:
-        raise InputError(f"{efforts!r} or {qualities!r} is not a list of numbers") from error
+        raise InputError(f"{efforts!r} or {qualities!r} is not a list of numbers, or {within!r} no range") from error
     if len(chosen[1]) < FEWEST_POINTS:
         raise InputError(f"{len(chosen[1])} qualities; a curve takes {FEWEST_POINTS} points")
     for effort in chosen[0]:
@@ -52,8 +56,10 @@ def latents_command(folder: Path, vae: str, efforts: str, qualities: str, output
         points += measure(path, vae, *chosen)
         if output is not None:
             write_output(output, to_tsv(points).encode())
-    for (anchor, method), rate in bd_rates(points).items():
-        click.echo(f"{method} against {anchor}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
+    inside = bd_rates(points, (low, high))
+    for compared, rate in bd_rates(points).items():
+        also = f"; {inside[compared]:+.1f} % at {within} bpp" if within else ""
+        click.echo(f"{compared[1]} against {compared[0]}: BD-rate {rate:+.1f} %{also} (latent MSE, {vae})")
     for effort in chosen[0]:
         fits = [p for p in points if p.method == f"overfit:{effort}"]
         encode, decode = (sum(getattr(p, n) for p in fits) / len(fits) for n in ("encode_seconds", "decode_seconds"))
