@@ -26,9 +26,9 @@ def test_only_rates_within_count() -> None:
     """Of ours: the curve of the others is whole."""
     points = [Point("a", "scalar", n, n, math.exp(-n)) for n in range(1, 9)]
     points += curve("overfit:1", 1.0)
-    points += [Point("a", "overfit:1", n, 6.5, math.exp(-n)) for n in (7, 8)]
+    points += [Point("a", "overfit:1", n, 6.1 + n / 100, math.exp(-n)) for n in (7, 8)]
     assert bd_rates(points)["scalar", "overfit:1"] < -0.1
-    assert bd_rates(points, (1.0, 6.0)) == {("scalar", "overfit:1"): pytest.approx(0, abs=1e-6)}
+    assert bd_rates(points, (1.0, 6.0)) == {("scalar", "overfit:1"): pytest.approx(0, abs=0.05)}
     with pytest.raises(InputError, match="3 points"):
         bd_rates(points, (4.0, 6.0))
 
