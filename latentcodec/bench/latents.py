@@ -126,10 +126,10 @@ def bd_rates(points: list[Point], within: tuple[float, float] | None = None) -> 
     """
     from bjontegaard import bd_rate
 
+    methods, images = (sorted({getattr(p, name) for p in points}) for name in ("method", "image"))
     if within is not None:
         low, high = within
         points = [p for p in points if not p.method.startswith(FITTED) or low <= p.bpp <= high]
-    methods, images = (sorted({getattr(p, name) for p in points}) for name in ("method", "image"))
     result = {}
     for anchor in methods:
         for method in methods:

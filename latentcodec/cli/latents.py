@@ -1,8 +1,9 @@
 """lcodec latents"""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,13 +13,15 @@ from latentcodec.errors import InputError
 if TYPE_CHECKING:
     from latentcodec.bench.latents import Point
 
+T = TypeVar("T")
+
 
 @click.command("latents")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--vae", default="mini", show_default=True, metavar="NAME|FOLDER", help="Whose latents.")
 @click.option("--efforts", default="1,5", show_default=True, help="Of the fit, separated by commas.")
 @click.option("--qualities", default="15,30,45,60,75", show_default=True, help="At least four, separated by commas.")
-@click.option("--within", metavar="BPP-BPP", help="BD-rates also over these rates of overfit alone.")
+@click.option("--within", metavar="BPP-BPP", help="BD-rates of the points of overfit at these rates, too.")
 @click.option("-o", "--output", metavar="FILE", help="Write every point as a table (TSV).")
 def latents_command(
     folder: Path, vae: str, efforts: str, qualities: str, within: str | None, output: str | None
@@ -36,11 +39,8 @@ def latents_command(
     from latentcodec.pipelines.base import Settings
     from latentcodec.rate import Quality
 
-    try:
-        chosen = tuple(int(e) for e in efforts.split(",")), tuple(float(q) for q in qualities.split(","))
-        low, high = (float(rate) for rate in (within or "0-inf").split("-"))
-    except ValueError as error:
-        raise InputError(f"{efforts!r} or {qualities!r} is not a list of numbers, or {within!r} no range") from error
+    chosen = _numbers(int, efforts), _numbers(float, qualities)
+    ranges = {"": None} if within is None else {"": None, f" at {within} bpp": _range(within)}
     if len(chosen[1]) < FEWEST_POINTS:
         raise InputError(f"{len(chosen[1])} qualities; a curve takes {FEWEST_POINTS} points")
     for effort in chosen[0]:
@@ -56,11 +56,24 @@ def latents_command(
         points += measure(path, vae, *chosen)
         if output is not None:
             write_output(output, to_tsv(points).encode())
-    inside = bd_rates(points, (low, high))
-    for compared, rate in bd_rates(points).items():
-        also = f"; {inside[compared]:+.1f} % at {within} bpp" if within else ""
-        click.echo(f"{compared[1]} against {compared[0]}: BD-rate {rate:+.1f} %{also} (latent MSE, {vae})")
+    for where, rates in ranges.items():
+        for (anchor, method), rate in bd_rates(points, rates).items():
+            click.echo(f"{method} against {anchor}{where}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
     for effort in chosen[0]:
         fits = [p for p in points if p.method == f"overfit:{effort}"]
         encode, decode = (sum(getattr(p, n) for p in fits) / len(fits) for n in ("encode_seconds", "decode_seconds"))
         click.echo(f"overfit:{effort}: {encode:.1f} s to encode, {1000 * decode:.0f} ms from payload to latents")
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, *others = _numbers(float, text, "-")
+    if len(others) != 1 or not low < others[0]:
+        raise InputError(f"{text!r} is no range of bits per pixel, as 0.005-0.3 is")
+    return low, others[0]
+
+
+def _numbers(kind: Callable[[str], T], text: str, separator: str = ",") -> tuple[T, ...]:
+    try:
+        return tuple(kind(part) for part in text.split(separator))
+    except ValueError as error:
+        raise InputError(f"{text!r} is not a list of numbers") from error

@@ -1,5 +1,7 @@
 """Codec 3: the mini SODEC model. Its preview is a picture of its own, and can be blended into the result."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -57,8 +59,10 @@ def _load_full_scale(tensors: dict[str, Tensor], config: SodecConfig, device: to
     load_networks(codec, tensors, (*NOT_FLOATS, *foreign))
     merge(codec.unet)
     if device.type == "cpu":
-        for part in (codec.vae, codec.unet):
-            quicken(part)
+        autoencoder: Any = codec.vae.network
+        del autoencoder.encoder, autoencoder.quant_conv
+        for network in (autoencoder, codec.unet):
+            quicken(network)
     return _without_entropy(codec)
 
 

@@ -7,6 +7,7 @@ decode: payload -> symbols -> check digest -> synthesise -> crop
 import json
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from threading import Lock
 
@@ -28,7 +29,7 @@ from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, Guarde
 from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
-from latentcodec.pipelines.allocation import reusing_memory
+from latentcodec.pipelines.allocation import MORE_BYTES, reusing_memory
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.memory import PROGRAM_BYTES, MemoryModel
@@ -119,7 +120,8 @@ class FullStableCodecPipeline:
         if refines(settings):
             raise InputError("effort is for the models at mini scale")
         height, width = pixels.shape[:2]
-        kept = self._kept_bytes(height, width, settings.max_memory_bytes)
+        limit = settings.max_memory_bytes or self._memory.default_limit(self._device)
+        kept = self._kept_bytes(height, width, limit)
         with self._one_at_a_time:
             latents = self._analyse(self._to_tensor(pixels), kept)
         z = self._model.codec.h_a(latents)
@@ -147,11 +149,12 @@ class FullStableCodecPipeline:
     ) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        kept = self._kept_bytes(height, width, max_memory_bytes)
+        limit = max_memory_bytes or self._memory.default_limit(self._device)
+        kept = self._kept_bytes(height, width, limit)
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with self._one_at_a_time, fast_autocast(self._device):
             if kept is None:
-                with reusing_memory():
+                with self._allocation(height, width, limit):
                     return to_pixels(self._model.synthesise(y), height, width)
             pixels = synthesise_large(self._model, y, kept)
         return pixels[0, :, :height, :width].permute(1, 2, 0).contiguous().cpu().numpy()
@@ -164,12 +167,15 @@ class FullStableCodecPipeline:
             prepared = self._model.prepare((pixels.float() / 255).contiguous(memory_format=torch.channels_last))
         return self._model.analyse(*(part.float() for part in prepared))
 
-    def _kept_bytes(self, height: int, width: int, max_memory_bytes: int | None) -> int | None:
+    def _allocation(self, height: int, width: int, limit_bytes: int) -> AbstractContextManager[None]:
+        """The faster one, if it has the memory."""
+        needed = self._memory.whole_bytes(_padded(height) * _padded(width)) + MORE_BYTES
+        return reusing_memory() if self._device.type == "cpu" and needed <= limit_bytes else nullcontext()
+
+    def _kept_bytes(self, height: int, width: int, limit_bytes: int) -> int | None:
         """For the VAE, of a picture in tiles; None: it is taken whole. Raises LimitError, before any work."""
         pixels = _padded(height) * _padded(width)
-        if max_memory_bytes is None:
-            max_memory_bytes = self._memory.default_limit(self._device)
-        kept = self._memory.kept_bytes(pixels, max_memory_bytes)
+        kept = self._memory.kept_bytes(pixels, limit_bytes)
         if kept is None and pixels > LARGEST_WHOLE_PIXELS:
             return self._memory.whole_bytes(pixels)  # more than enough; the denoiser is not for such pictures
         return kept

@@ -31,6 +31,8 @@ def test_only_rates_within_count() -> None:
     assert bd_rates(points, (1.0, 6.0)) == {("scalar", "overfit:1"): pytest.approx(0, abs=0.05)}
     with pytest.raises(InputError, match="3 points"):
         bd_rates(points, (4.0, 6.0))
+    with pytest.raises(InputError, match="0 points"):
+        bd_rates(points, (40.0, 60.0))
 
 
 def test_too_few_points_are_refused() -> None:

@@ -12,7 +12,7 @@ from latentcodec.models.diffusion.winograd import WinogradConv, is_quicker
 
 upsampling = pytest.importorskip("diffusers.models.upsampling")
 resnet = pytest.importorskip("diffusers.models.resnet")
-SIZES = [(1, 1), (1, 5), (6, 3), (7, 8)]
+SIZES = [(1, 1), (1, 5), (6, 3), (7, 8), (14, 8)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -24,12 +24,9 @@ def test_phases_are_the_layer(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("bands", [False, True])
-def test_fewer_products_are_the_convolution(
-    size: tuple[int, int], bands: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if bands:
-        monkeypatch.setattr(winograd, "BAND_VALUES", 1)
+@pytest.mark.parametrize("band", [1 << 22, 1, 16 * 4 * 6 * 2])  # all rows, two of them, four of a width of 8
+def test_fewer_products_are_the_convolution(size: tuple[int, int], band: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(winograd, "BAND_VALUES", band)
     torch.manual_seed(0)
     layer = nn.Conv2d(6, 5, 3, padding=1)
     x = torch.randn(2, 6, *size)
@@ -38,14 +35,14 @@ def test_fewer_products_are_the_convolution(
 
 
 def test_the_error_in_bfloat16_is_small() -> None:
-    """Relative to what rounding the result takes away."""
+    """Relative to that of the convolution itself."""
     torch.manual_seed(0)
     layer, x = nn.Conv2d(256, 256, 3, padding=1), torch.randn(1, 256, 16, 16)
     with torch.no_grad():
         expected = layer(x)
         layer.bfloat16()
         errors = [(conv(x.bfloat16()) - expected).square().mean().sqrt() for conv in (layer, WinogradConv(layer))]
-    assert errors[0] < errors[1] < 3 * errors[0]
+    assert errors[1] < 3 * errors[0]
 
 
 def test_what_is_convolved_with_fewer_products() -> None:
@@ -56,6 +53,8 @@ def test_what_is_convolved_with_fewer_products() -> None:
     assert not is_quicker(nn.Conv2d(256, 512, 3))
     assert not is_quicker(nn.Conv2d(256, 512, 1))
     assert not is_quicker(nn.Linear(256, 512))
+    assert not is_quicker(nn.Conv2d(256, 512, 3, padding=1, bias=False))
+    assert not is_quicker(nn.Conv2d(256, 512, 3, padding=1, padding_mode="reflect"))
 
 
 @pytest.mark.parametrize("outputs", [8, 4])
@@ -83,6 +82,7 @@ def test_other_blocks_stay(changed: dict[str, object]) -> None:
 
 
 def test_only_such_layers_are_replaced() -> None:
+    torch.manual_seed(0)
     network = nn.Sequential(
         upsampling.Upsample2D(4, use_conv=True), upsampling.Upsample2D(4), nn.Conv2d(4, 256, 3),
         nn.Conv2d(256, 256, 3, padding=1),

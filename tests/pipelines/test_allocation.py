@@ -1,5 +1,6 @@
 """Freed memory stays with the process for a while, where glibc allocates it."""
 
+import os
 import subprocess
 import sys
 
@@ -31,19 +32,52 @@ faults(nullcontext())
 before = resident_pages()
 print(faults(nullcontext()), faults(reusing_memory()), (resident_pages() - before) * resource.getpagesize())
 """
-GLIBC = pytest.mark.skipif(allocation._glibc() is None, reason="another allocator")
+PROBE = "from latentcodec.pipelines.allocation import _glibc; print(_glibc() is not None)"
 
 
-@GLIBC
+def run(code: str, **more: str) -> str:
+    """In a process of its own, whose heap has no holes yet, and whose glibc has no orders."""
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_", "LD_PRELOAD"))}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=plain | more).stdout.strip()
+
+
 def test_large_blocks_are_used_again_and_then_given_back() -> None:
-    """In a process of its own, whose heap has no holes yet."""
-    printed = subprocess.run([sys.executable, "-c", MEASURED], check=True, capture_output=True, text=True).stdout
+    if run(PROBE) == "False":
+        pytest.skip("another allocator, or one that does not obey")
+    printed = run(MEASURED)
     without, within, left = map(int, printed.split())
     assert without > 10 * (within + 1)
     assert left < 32 << 20
 
 
+def test_a_glibc_with_orders_is_left_alone() -> None:
+    assert run(PROBE, MALLOC_TRIM_THRESHOLD_="1000000") == "False"
+
+
 def test_other_allocators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocation, "_glibc", lambda: None)
     with reusing_memory():
-        pass
+        assert not allocation._one_at_a_time.locked()
+
+
+def test_settings_are_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one leaves them to the first."""
+    calls: list[tuple[int, ...]] = []
+
+    class Glibc:
+        def mallopt(self, *given: int) -> int:
+            calls.append(given)
+            return 1
+
+        def malloc_trim(self, pad: int) -> int:
+            return pad
+
+    monkeypatch.setattr(allocation, "_glibc", Glibc)
+    with reusing_memory():
+        before = len(calls)
+        with reusing_memory():
+            assert len(calls) == before
+        assert allocation._one_at_a_time.locked()
+    assert not allocation._one_at_a_time.locked()
+    assert calls[-1] == (allocation.MMAP_THRESHOLD, allocation.USUAL[1])

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from latentcodec.models.blocks.tiles import Tile, at, joined, tiles
 from latentcodec.models.diffusion.layers import Layer
+from latentcodec.models.diffusion.winograd import BAND_COPIES, BAND_VALUES
 
 TILE_VALUES = 1 << 26  # of a tile in its widest layer
 COPIES = 4  # of these that are in memory at once
@@ -41,7 +42,7 @@ MANY_NORMS, MANY_TILES = 4, 64  # in a stage of more norms, of more tiles, a par
 
 def tile_bytes(itemsize: int) -> int:
     """What the tile at work takes."""
-    return COPIES * TILE_VALUES * itemsize
+    return (COPIES * TILE_VALUES + BAND_COPIES * BAND_VALUES) * itemsize
 
 
 def attention_bytes(pixels: int, channels: int, itemsize: int) -> int:

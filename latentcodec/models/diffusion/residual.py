@@ -20,7 +20,8 @@ class Residual(nn.Module):
         if self.time_emb_proj is not None:
             assert temb is not None
             hidden += self.time_emb_proj(F.silu(temb))[:, :, None, None]
-        hidden = self.conv2(F.silu(self.norm2(hidden), inplace=True))
+        hidden = F.silu(self.norm2(hidden), inplace=True)  # a line of its own, so that what it replaces is gone
+        hidden = self.conv2(hidden)
         hidden += x if self.conv_shortcut is None else self.conv_shortcut(x)
         return hidden
 

@@ -1,11 +1,12 @@
 """3x3 convolutions with four ninths of the multiplications (Winograd 1980; Lavin and Gray 2016, F(2x2, 3x3)).
 
-A square Y of 2x2 outputs depends on a square d of 4x4 inputs. With the filter g transformed beforehand,
+A tile Y of 2x2 outputs depends on a tile d of 4x4 inputs. With the filter g transformed beforehand,
 
     Y = A^T [(G g G^T) * (B^T d B)] A
 
-takes 16 products per channel in and out, where Y by its definition takes 36. Over all squares they are 16 products of
-matrices. In bfloat16 the sums on both sides are rounded, too: the error of a layer is twice what it would be.
+takes 16 products per pair of input and output channels, where Y by its definition takes 36. Over all tiles they are 16
+products of matrices. In bfloat16 these and the transformed inputs are rounded as well as the result: the error of a
+layer is two to three times what it would be.
 """
 
 from collections.abc import Sequence
@@ -13,11 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-FILTER = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
+FILTER_TRANSFORM = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
 # Fewer channels, and the sums take longer than what they save; more weights, and their 16 ninths are too much memory.
 FEWEST_CHANNELS = 256
 MOST_WEIGHTS = 512 * 512
 BAND_VALUES = 1 << 22  # transformed at a time, so that they stay in the cache
+BAND_COPIES = 4
 
 
 class WinogradConv(nn.Module):
@@ -28,7 +30,7 @@ class WinogradConv(nn.Module):
         assert conv.bias is not None
         self.register_buffer("bias", conv.bias.detach())
         taps = conv.weight.detach().permute(2, 3, 1, 0).contiguous()
-        filters = torch.kron(FILTER, FILTER) @ taps.flatten(0, 1).flatten(1).float()
+        filters = torch.kron(FILTER_TRANSFORM, FILTER_TRANSFORM) @ taps.flatten(0, 1).flatten(1).float()
         self.register_buffer("filters", filters.to(taps.dtype).reshape(16, *taps.shape[2:]))
 
     bias: Tensor
@@ -49,12 +51,11 @@ class WinogradConv(nn.Module):
         height, width, channels = inputs.shape[0] // 2 - 1, inputs.shape[1] // 2 - 1, inputs.shape[2]
         once = torch.empty(4, height, 2 * width + 2, channels, dtype=inputs.dtype, device=inputs.device)
         twice = torch.empty(4, 4, height, width, channels, dtype=inputs.dtype, device=inputs.device)
-        _transform(inputs.unfold(0, 4, 2), once.unbind(0))
-        _transform(once.unfold(2, 4, 2), twice.unbind(1))
+        _transform_inputs(inputs.unfold(0, 4, 2), once.unbind(0))
+        _transform_inputs(once.unfold(2, 4, 2), twice.unbind(1))
         products = torch.bmm(twice.reshape(16, -1, channels), self.filters)
-        squares = products.reshape(4, 4, height, width, -1)
-        for row, parts in enumerate(_back(squares)):
-            for column, part in enumerate(_back(parts)):
+        for row, parts in enumerate(_transform_outputs(products.reshape(4, 4, height, width, -1))):
+            for column, part in enumerate(_transform_outputs(parts)):
                 torch.add(part, self.bias, out=outputs[row::2, column::2])
 
 
@@ -64,7 +65,9 @@ def is_quicker(conv: nn.Module) -> bool:
         isinstance(conv, nn.Conv2d)
         and conv.kernel_size == (3, 3)
         and conv.stride == conv.padding == conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
         and conv.groups == 1
+        and conv.bias is not None
         and min(conv.in_channels, conv.out_channels) >= FEWEST_CHANNELS
         and conv.in_channels * conv.out_channels <= MOST_WEIGHTS
     )
@@ -80,7 +83,7 @@ def _padded(x: Tensor, height: int, width: int) -> Tensor:
     return padded
 
 
-def _transform(d: Tensor, into: Sequence[Tensor]) -> None:
+def _transform_inputs(d: Tensor, into: Sequence[Tensor]) -> None:
     """B^T d, along the last side."""
     first, second, third, fourth = d.unbind(-1)
     torch.sub(first, third, out=into[0])
@@ -89,7 +92,7 @@ def _transform(d: Tensor, into: Sequence[Tensor]) -> None:
     torch.sub(second, fourth, out=into[3])
 
 
-def _back(m: Tensor) -> tuple[Tensor, Tensor]:
+def _transform_outputs(m: Tensor) -> tuple[Tensor, Tensor]:
     """A^T m, along the first side."""
     first, second, third, fourth = m
     return (first + second).add_(third), (second - third).sub_(fourth)
