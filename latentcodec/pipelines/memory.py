@@ -21,7 +21,7 @@ import torch
 from latentcodec.errors import LimitError
 from latentcodec.models.diffusion.layerwise import COPIES, attention_bytes, tile_bytes
 
-PROGRAM_BYTES = 600_000_000  # Python and its libraries
+PROGRAM_BYTES = 700_000_000  # Python and its libraries
 PIXEL_BYTES = 16  # the picture in and out, its latents and auxiliary features
 CODING_BYTES = 24
 UNKNOWN_BYTES = 4 << 30  # where the system does not tell how much memory is free

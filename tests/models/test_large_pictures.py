@@ -242,6 +242,7 @@ def test_the_denoiser_sees_all_where_it_can(
 ) -> None:
     """Up to a number of positions, if they fit into memory: then the picture in tiles is the picture."""
     monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 16)
+    monkeypatch.setattr(layerwise, "BAND_VALUES", 0)
     y = torch.randn(1, 32, 2, width).round()
     windows: list[tuple[int, ...]] = []
     synthesise = model.synthesise_latents

@@ -344,6 +344,7 @@ def test_a_picture_too_large_for_memory_is_coded_in_tiles(imported: Path, monkey
     method = registry.method_named("stablecodec")
     pipeline: Any = registry.pipeline(method, registry.model_named(method, None, "stablecodec_ft8"))
     monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 17)
+    monkeypatch.setattr(layerwise, "BAND_VALUES", 0)
     enough = pipeline._memory.least_bytes(256 * 768) + 10**6
     assert enough < pipeline._memory.whole_bytes(256 * 768)
     picture = Picture(read_rgb(PHOTO)[:256, :600])
