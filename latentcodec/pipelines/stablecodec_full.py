@@ -120,7 +120,7 @@ class FullStableCodecPipeline:
         if refines(settings):
             raise InputError("effort is for the models at mini scale")
         height, width = pixels.shape[:2]
-        limit = settings.max_memory_bytes or self._memory.default_limit(self._device)
+        limit = self._limit_bytes(settings.max_memory_bytes)
         kept = self._kept_bytes(height, width, limit)
         with self._one_at_a_time:
             latents = self._analyse(self._to_tensor(pixels), kept)
@@ -149,7 +149,7 @@ class FullStableCodecPipeline:
     ) -> Pixels:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
-        limit = max_memory_bytes or self._memory.default_limit(self._device)
+        limit = self._limit_bytes(max_memory_bytes)
         kept = self._kept_bytes(height, width, limit)
         y = torch.from_numpy(self._decode_symbols(encoded, height, width).y)[None].to(self._device)
         with self._one_at_a_time, fast_autocast(self._device):
@@ -166,6 +166,9 @@ class FullStableCodecPipeline:
                 return analyse_large(self._model, pixels, kept)
             prepared = self._model.prepare((pixels.float() / 255).contiguous(memory_format=torch.channels_last))
         return self._model.analyse(*(part.float() for part in prepared))
+
+    def _limit_bytes(self, given: int | None) -> int:
+        return self._memory.default_limit(self._device) if given is None else given
 
     def _allocation(self, height: int, width: int, limit_bytes: int) -> AbstractContextManager[None]:
         """The faster one, if it has the memory."""
