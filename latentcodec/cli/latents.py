@@ -34,7 +34,7 @@ def latents_command(
     from rich.console import Console
     from rich.progress import track
 
-    from latentcodec.bench.latents import FEWEST_POINTS, bd_rates, measure, to_tsv
+    from latentcodec.bench.latents import FEWEST_POINTS, FITTED, bd_rates, measure, to_tsv
     from latentcodec.bench.run import list_pictures
     from latentcodec.pipelines.base import Settings
     from latentcodec.rate import Quality
@@ -60,9 +60,9 @@ def latents_command(
         for (anchor, method), rate in bd_rates(points, rates).items():
             click.echo(f"{method} against {anchor}{where}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
     for effort in chosen[0]:
-        fits = [p for p in points if p.method == f"overfit:{effort}"]
+        fits = [p for p in points if p.method == f"{FITTED}:{effort}"]
         encode, decode = (sum(getattr(p, n) for p in fits) / len(fits) for n in ("encode_seconds", "decode_seconds"))
-        click.echo(f"overfit:{effort}: {encode:.1f} s to encode, {1000 * decode:.0f} ms from payload to latents")
+        click.echo(f"{FITTED}:{effort}: {encode:.1f} s to encode, {1000 * decode:.0f} ms from payload to latents")
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -73,7 +73,7 @@ class Stage:
             raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
 
 
-# The last stage of both models, on one core of a CPU: 4 crops, of 4 rates each, in a second.
+# The entropy model alone, on one core of a CPU: 4 crops, of 4 rates each, in a second.
 ENTROPY_ALONE: dict[str, Any] = {
     "steps": 2500,
     "batch": 4,
