@@ -4,7 +4,9 @@ from typing import Any, cast
 
 from torch import nn
 
-from latentcodec.models.diffusion.residual import Residual, is_plain
+from latentcodec.models.diffusion import attention, residual
+from latentcodec.models.diffusion.attention import SelfAttention
+from latentcodec.models.diffusion.residual import Residual
 from latentcodec.models.diffusion.upsampling import PhasedUpsampling
 from latentcodec.models.diffusion.winograd import WinogradConv, is_quicker
 
@@ -19,11 +21,14 @@ def quicken(network: nn.Module) -> None:
 
 def _quick(layer: Any) -> nn.Module:
     """What takes the layer's place, before those within it are looked at."""
+    from diffusers.models.attention_processor import Attention
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.upsampling import Upsample2D
 
     if isinstance(layer, Upsample2D) and layer.use_conv:
         return PhasedUpsampling(cast("nn.Conv2d", layer.conv))
-    if isinstance(layer, ResnetBlock2D) and is_plain(layer):
+    if isinstance(layer, ResnetBlock2D) and residual.is_plain(layer):
         return Residual(layer)
+    if isinstance(layer, Attention) and attention.is_plain(layer):
+        return SelfAttention(layer)
     return WinogradConv(layer) if is_quicker(layer) else layer
