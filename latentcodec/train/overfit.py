@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from latentcodec.coding.tables import LOGISTIC
 from latentcodec.errors import InputError
-from latentcodec.models.overfit.fit import MOVING, SPEEDS, Fit, thrifty
+from latentcodec.models.overfit.adaptation import SPEEDS
+from latentcodec.models.overfit.fit import FIRST_SHARE, Fit, thrifty
 from latentcodec.models.overfit.function import FittedFunction, initial
 from latentcodec.models.overfit.prediction import neighbours, unpredict
 from latentcodec.models.overfit.presets import BANDS, LEVELS, PRESETS, Layout, Preset
@@ -123,7 +124,7 @@ def _chosen(function: FittedFunction, latents: Tensor, rate: Tensor) -> Fit:
     function.requires_grad_(requires_grad=False)
     fit = Fit.begin(function, latents, rate)
     fit.differentiate()
-    fit.choose(MOVING)
+    fit.choose(FIRST_SHARE)
     function.requires_grad_(requires_grad=True)
     return fit
 

@@ -9,13 +9,16 @@ every symbol takes the integer next to its target, the one below it, or zero, wh
 
     norm * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
 
-A random half of them moves in a round, since they are chosen as if the others stood still. Gradient descent on rounded
-values (straight-through) was tried in place of this and diverges: docs/training.md.
+A random part of them moves in a round, since they are chosen as if the others stood still: half at first, then fewer.
+Basis functions are not quite orthogonal, so the distortion curves the more the more of them move at once; norms are
+larger by that. Gradient descent on rounded values (straight-through) was tried in place of this and diverges:
+docs/training.md.
 
 At fine quantisation the distortion falls by 2 ln 2 / 12 = 0.1155 per bit and symbol, which is the weight.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +27,7 @@ from torch import Tensor
 
 from latentcodec.coding.symbols import BitCounter
 from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL
+from latentcodec.models.overfit.adaptation import Adaptation
 from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
@@ -37,16 +41,15 @@ from latentcodec.models.overfit.parameters import (
 )
 
 RATE_WEIGHT = 0.115
-PARAMETER_RATE = 2e-3
-# Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
-SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1, "prediction": 0.1}
 MEMORY = 0.6  # of earlier pulls
 SETTLING = 4  # rounds after the parameters have been quantised
-LOWEST_SHARE = 0.1  # of the learning rate, at the end
 ROUNDING = 1 / 3
-CURVATURE = 1.1
-BORDER = 2.0
-MOVING = 0.5  # share of the symbols that move in a round
+# Share of the symbols that move in a round: at first, relative to the round before, at least.
+FIRST_SHARE, SHARE_DECAY, LEAST_SHARE = 0.5, 0.88, 0.15
+# How much more the distortion curves if all symbols move, and that again at the lower and right border, where basis
+# functions of different levels are mirrored onto each other.
+COUPLING = 0.2
+BELOW = 1 - 2**-13  # The logarithm of magnitudes bends at whole numbers: what counts is its slope below them.
 TOLERANCE = 1.01  # of what is minimised: more than that above the best so far is taken back
 REPORT_EVERY = 5
 SHIFTS = (2, 4, 6, 8)
@@ -56,7 +59,7 @@ Report = Callable[[int, int, float, float], None]  # rounds done, rounds to do, 
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds; `adapts`: to the picture's latents with the parameters as well, by gradient descent."""
+    """Rounds; `adapts`: whether parameters move as well."""
 
     rounds: int
     adapts: bool
@@ -66,7 +69,7 @@ EFFORTS = {
     1: Effort(3, adapts=False),
     2: Effort(6, adapts=False),
     3: Effort(12, adapts=False),
-    4: Effort(30, adapts=True),
+    4: Effort(24, adapts=False),
     5: Effort(80, adapts=True),
     6: Effort(120, adapts=True),
     7: Effort(180, adapts=True),
@@ -90,7 +93,7 @@ class Fit:
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
     cost per unit of a symbol's magnitude; `norms`: squared, of basis functions times their
-    step, in units of the finest step.
+    step, in units of the finest step; `curvatures`: the same as it is when many symbols move.
     """
 
     function: FittedFunction
@@ -101,6 +104,8 @@ class Fit:
     positions: list[Tensor] = field(default_factory=list)
     influence: list[Tensor] = field(default_factory=list)
     norms: list[Tensor] = field(default_factory=list)
+    curvatures: list[Tensor] = field(default_factory=list)
+    adaptation: Adaptation | None = None
 
     @classmethod
     def begin(cls, function: FittedFunction, latents: Tensor, rate: Tensor) -> "Fit":
@@ -117,7 +122,9 @@ class Fit:
         """What the present symbols cost under the context that they make, and how much they matter."""
         step = step_size(self.rate)[:, None, None, None, None]
         parts = zip(self.function.norms(self._size()), self.function.steps(self.rate), strict=True)
-        self.norms = [_careful(norm) * (level_step / step).square() for norm, level_step in parts]
+        # Norms below one belong to the padding of odd sizes.
+        self.norms = [norm.clamp_min(1.0) * (level_step / step).square() for norm, level_step in parts]
+        self.curvatures = self.norms
         self.positions = self.function.bits(self.symbols, [s.abs() for s in self.symbols], self.rate)[1]
         self.influence = [torch.zeros_like(s) for s in self.symbols]
 
@@ -128,18 +135,19 @@ class Fit:
         distortion = (error / step_size(self.rate)[:, None, None, None].square()).sum()
         return distortion + RATE_WEIGHT * bits, error.detach(), bits.detach()
 
-    def differentiate(self) -> tuple[float, float, float]:
-        """Targets and influence of the present symbols, gradients of the parameters.
+    def differentiate(self, share: float = FIRST_SHARE) -> tuple[float, float, float]:
+        """Targets and influence of the present symbols, of which a share is going to move; gradients of the parameters.
 
         -> what is minimised, mean squared error, bits.
         """
         values = [s.clone().requires_grad_() for s in self.symbols]
-        magnitudes = [s.abs().requires_grad_() for s in self.symbols]
+        magnitudes = [(BELOW * s.abs()).requires_grad_() for s in self.symbols]
         total, error, bits = self.objective(values, magnitudes)
         total.backward()  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            parts = zip(self.symbols, values, self.norms, strict=True)
-            self.targets = [s - _gradient(v) / (2 * norm) for s, v, norm in parts]
+            self.curvatures = [_curvature(norm, share) for norm in self.norms]
+            parts = zip(self.symbols, values, self.curvatures, strict=True)
+            self.targets = [s - _gradient(v) / (2 * curvature) for s, v, curvature in parts]
             self.influence = [_gradient(m) / RATE_WEIGHT for m in magnitudes]
         return total.item(), error.mean().item(), bits.item()
 
@@ -160,8 +168,8 @@ class Fit:
 
     def _cheapest(self, weight: float) -> list[Tensor]:
         """The symbols that cost least at a rate weight, each as if the others stood still."""
-        parts = zip(self.targets, self.positions, self.influence, self.norms, strict=True)
-        return [self._cheapest_of(target, position, bits, weight / norm) for target, position, bits, norm in parts]
+        parts = zip(self.targets, self.positions, self.influence, self.curvatures, strict=True)
+        return [self._cheapest_of(target, position, bits, weight / curved) for target, position, bits, curved in parts]
 
     def _cheapest_of(self, target: Tensor, position: Tensor, influence: Tensor, weight: Tensor) -> Tensor:
         nearest = target.round().clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
@@ -201,49 +209,31 @@ class Fit:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Rounds `first` up to `last` of `effort`."""
-        self.function.requires_grad_(requires_grad=False)
-        optimiser = self._optimiser() if effort.adapts else None
+        if effort.adapts and self.adaptation is None:
+            self.adaptation = Adaptation(self.function, RATE_WEIGHT)
+        adaptation = self.adaptation if effort.adapts else None
         generator = torch.Generator().manual_seed(first)
-        share, best = MOVING, _Best(float("inf"), self.symbols)
+        caution, best = 1.0, _Best(float("inf"), self.symbols)
         for number in range(first, last):
             if stopped():
                 break
-            total, error, bits = self.differentiate()
+            share = caution * max(FIRST_SHARE * SHARE_DECAY**number, LEAST_SHARE)
+            with adaptation.differentiable() if adaptation else nullcontext():
+                total, error, bits = self.differentiate(share)
             if (number + 1) % REPORT_EVERY == 0 or number + 1 == last:
                 report(number + 1, effort.rounds, bits, error)
             if total > TOLERANCE * best.total:  # too many moved at once: back, and with fewer
-                self.symbols, share = list(best.symbols), share / 2
+                self.symbols, caution = list(best.symbols), caution / 2
                 best = _Best(float("inf"), self.symbols)  # parameters have moved too: judge again
-                if optimiser is not None:
-                    optimiser.zero_grad()
                 continue
             if total < best.total:
                 best = _Best(total, list(self.symbols))
-            if optimiser is not None:
-                self._share_gradients()
-                for group in optimiser.param_groups:
-                    group["lr"] = group["speed"] * PARAMETER_RATE * max(LOWEST_SHARE, 1 - number / effort.rounds)
-                optimiser.step()
-                optimiser.zero_grad()
+            if adaptation:
+                adaptation.step(1 - number / effort.rounds)
             self.choose(share, generator=generator)
-        self.function.requires_grad_(requires_grad=False)
         if self.differentiate()[0] > best.total:
             self.symbols = list(best.symbols)
             self.differentiate()
-
-    def _share_gradients(self) -> None:
-        """Networks of the steps move alike, as they do in a file."""
-        for declared in DECLARATIONS:
-            if declared.per_step:
-                gradient = _gradient(getattr(self.function, declared.name))
-                gradient.copy_(gradient.mean(0, keepdim=True))
-
-    def _optimiser(self) -> torch.optim.Optimizer:
-        """Of what a file can change."""
-        names = [declared.name for declared in DECLARATIONS if declared.group is not None]
-        parameters = [getattr(self.function, name).requires_grad_() for name in names]
-        groups = [{"params": [p], "speed": SPEEDS.get(n, 1.0)} for n, p in zip(names, parameters, strict=True)]
-        return torch.optim.Adam(groups, betas=(0.9, 0.95))
 
     @torch.no_grad()
     def quantise_parameters(self, reference: Parameters) -> tuple[Change, ...]:
@@ -276,17 +266,13 @@ def thrifty(target: Tensor) -> Tensor:
     return (target.sign() * (target.abs() + ROUNDING).floor()).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL)
 
 
-def _careful(norm: Tensor) -> Tensor:
-    """Squared norms [..., h, w] of basis functions -> what keeps rounds from overshooting.
-
-    Basis functions are not quite orthogonal, least of all at the lower and right border, where those of different
-    levels are mirrored onto each other. Largest eigenvalue of the Gram matrix, relative to these: below 2; relative to
-    the norms alone, 4.7. Norms below one belong to the padding of odd sizes.
-    """
-    norm = CURVATURE * norm.clamp_min(1.0)
-    norm[..., -1, :] *= BORDER
-    norm[..., -1] *= BORDER
-    return norm
+def _curvature(norm: Tensor, share: float) -> Tensor:
+    """Squared norms [..., h, w] of basis functions -> those that foresee what a share of them does when it moves."""
+    more = 1 + COUPLING * share
+    curvature = more * norm
+    curvature[..., -1, :] *= more
+    curvature[..., -1] *= more
+    return curvature
 
 
 def unit(rate: int) -> Tensor:
