@@ -71,11 +71,11 @@ EFFORTS = {
     3: Effort(12, adapts=False),
     4: Effort(24, adapts=False),
     5: Effort(80, adapts=True),
-    6: Effort(120, adapts=True),
-    7: Effort(180, adapts=True),
-    8: Effort(250, adapts=True),
-    9: Effort(400, adapts=True),
-    10: Effort(700, adapts=True),
+    6: Effort(110, adapts=True),
+    7: Effort(150, adapts=True),
+    8: Effort(200, adapts=True),
+    9: Effort(280, adapts=True),
+    10: Effort(400, adapts=True),
 }
 
 
