@@ -7,7 +7,7 @@ from latentcodec.container import file as container
 from latentcodec.container.chunks import Chunk, Tag
 from latentcodec.container.file import LcodecFile
 from latentcodec.container.header import HEADER_BYTES
-from latentcodec.errors import BudgetError, InputError
+from latentcodec.errors import BudgetError, InputError, WeightsError
 from latentcodec.image import Picture, Source, as_picture, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, OutOfReachError, PayloadBudget, Settings
@@ -143,8 +143,11 @@ def decode(
     alpha = parsed.chunk(Tag.ALPHA)
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
+    codec = pipeline(method, chosen, device)
+    if codec.fingerprint != parsed.weights:  # imported ones are found by the name of their file
+        raise WeightsError(f"the file needs weights {parsed.weights:04x}; {chosen} is {codec.fingerprint:04x}")
     picture = Picture(
-        pixels=pipeline(method, chosen, device).decode(encoded, size, fidelity, limits.max_memory_bytes),
+        pixels=codec.decode(encoded, size, fidelity, limits.max_memory_bytes),
         alpha=plane,
         icc=parsed.chunk(Tag.ICC),
         exif=parsed.chunk(Tag.EXIF),

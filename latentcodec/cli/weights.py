@@ -8,6 +8,7 @@ from latentcodec.errors import InputError, WeightsError
 from latentcodec.weights import hashing, store
 from latentcodec.weights.manifest import GROUPS, row, rows
 
+ELIC = "elic_official.pth"
 CHECKPOINTS = (
     "the checkpoints have no published hash to check a download against: get stablecodec_ft*.pkl and elic_official.pth "
     "from their authors (github.com/LuizScarlet/StableCodec), then run 'lcodec weights import'"
@@ -58,33 +59,37 @@ def fetch_command(names: tuple[str, ...], original: Path | None) -> None:
     \b
     lcodec weights fetch lpips-alex lpips-vgg dists
     lcodec weights fetch inception-fid --from pt_inception-2015-12-05-6726825d.pth
-    lcodec weights fetch stablecodec             all of SD-Turbo that the full scale needs
+    lcodec weights fetch stablecodec             SD-Turbo; checkpoints are imported
     """
     wanted = [member for name in names for member in GROUPS.get(name, (name,))]
     if original is not None and len(wanted) > 1:
         raise InputError("--from is the file of one name")
+    if "stablecodec" in names:
+        click.echo(CHECKPOINTS, err=True)
     for name in wanted:
         click.echo(f"{name}: licence {row(name).licence}", err=True)
         click.echo(f"{name}: {store.fetch(name, original)}")
-    if "stablecodec" in names:
-        click.echo(CHECKPOINTS, err=True)
 
 
 @weights_command.command("import")
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--elic", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="ELIC's published weights, elic_official.pth: the auxiliary encoder.")  # fmt: skip
+@click.option("--elic", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help=f"ELIC's published weights, the auxiliary encoder; by default, {ELIC} beside the checkpoint.",
+              )  # fmt: skip
 @click.option("--name", default=None, help="What to call it; by default, what the file is called.")
-def import_command(checkpoint: Path, elic: Path, name: str | None) -> None:
+def import_command(checkpoint: Path, elic: Path | None, name: str | None) -> None:
     """Convert a published StableCodec checkpoint to safetensors, once. Needs SD-Turbo's text encoder, fetched.
 
     \b
     lcodec weights fetch stablecodec
-    lcodec weights import stablecodec_ft8.pkl --elic elic_official.pth
+    lcodec weights import stablecodec_ft8.pkl
     lcodec encode photo.png --model stablecodec_ft8 -q 0.02bpp -o photo.lcx
     """
     from latentcodec.pipelines.stablecodec_full import import_checkpoint
 
+    elic = elic or checkpoint.with_name(ELIC)
+    if not elic.exists():
+        raise InputError(f"there is no {elic}; name the file of ELIC's weights with --elic")
     for needed in GROUPS["stablecodec"]:
         click.echo(f"{needed}: licence {row(needed).licence}", err=True)
     path = import_checkpoint(checkpoint, elic, name or checkpoint.stem)

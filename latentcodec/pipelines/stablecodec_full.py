@@ -78,10 +78,12 @@ def as_shipped(
 
 
 def nearest_checkpoint(target_bpp: float) -> Path:
-    """Of what was imported, the checkpoint whose own rate is nearest to the target. Raises WeightsError for none."""
-    rates = {path: PUBLISHED_BPP.get(path.name.split(".")[0].rpartition("_")[2], EXPECTED_BPP) for path in store.kept()}
-    if not rates:
+    """Of the imported checkpoints with published rates, the one nearest to the target. Raises WeightsError for none."""
+    stages = {path: path.name.split(".")[0].rpartition("_")[2] for path in store.kept()}
+    if not stages:
         raise WeightsError("no checkpoint of StableCodec was imported; see 'lcodec weights import --help'")
+    rates = {path: PUBLISHED_BPP[stage] for path, stage in stages.items() if stage in PUBLISHED_BPP}
+    rates = rates or dict.fromkeys(stages, EXPECTED_BPP)  # a first stage, or somebody's own, where there is no other
     return min(rates, key=lambda path: abs(math.log(rates[path] / max(target_bpp, 1e-6))))
 
 

@@ -12,6 +12,7 @@ from latentcodec.coding.fixedpoint import DEFINITION
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import GAUSSIAN, LOGISTIC
 from latentcodec.errors import WeightsError
+from latentcodec.models.overfit import adaptation
 from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction, initial, logarithm
 from latentcodec.models.overfit.integer_context import Grids, code_grids
@@ -286,6 +287,35 @@ def test_parameters_are_sent_only_where_they_pay(latents: torch.Tensor) -> None:
         expected = before if change.sent else reference
         distance = np.abs(known[declared.name].astype(int) - expected[declared.name])
         assert (distance <= (1 << change.shift) // 2 + 1).all()
+
+
+def moved(latents: torch.Tensor) -> dict[str, torch.Tensor]:
+    """By which parameters differ from the reference after a few rounds."""
+    function = FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False)
+    before = {name: value.clone() for name, value in function.named_parameters()}
+    fit = Fit.begin(function, latents, unit(150))
+    fit.run(0, 8, EFFORTS[6])
+    assert not any(value.requires_grad for value in function.parameters())
+    return {name: value - before[name] for name, value in function.named_parameters()}
+
+
+def test_parameters_move_only_as_far_as_pays(latents: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+    for price in (0.0, adaptation.PRICE, 1e6):
+        monkeypatch.setattr(adaptation, "PRICE", price)
+        counts.append(sum(int((difference != 0).sum()) for difference in moved(latents).values()))
+    assert counts[0] > 2 * counts[1] > counts[2] == 0
+
+
+def test_networks_of_the_steps_move_alike(latents: torch.Tensor) -> None:
+    differences = moved(latents)
+    assert differences["out"].any()
+    for declared in DECLARATIONS:
+        if declared.per_step:
+            first, *others = differences[declared.name]
+            assert all(torch.allclose(first, other, atol=1e-6) for other in others)
+        if declared.group is None:
+            assert not differences[declared.name].any()
 
 
 def test_presets_grow() -> None:

@@ -17,7 +17,7 @@ from latentcodec.cli.main import cli
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import TOTAL
 from latentcodec.errors import CorruptError, InputError, LimitError, WeightsError
-from latentcodec.image import Picture, read_rgb
+from latentcodec.image import Picture, read_rgb, write_picture
 from latentcodec.limits import Limits
 from latentcodec.models.diffusion import layerwise, prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
@@ -186,7 +186,7 @@ def entropy(tensors: dict[str, Tensor], noise: float = 0.0, seed: int = 0) -> Gu
 
     if noise:
         for module in coder._codec.modules():
-            if isinstance(module, nn.Conv2d | nn.LayerNorm | nn.GELU):
+            if not list(module.children()):
                 module.register_forward_hook(disturb)
     return coder
 
@@ -238,7 +238,7 @@ def test_finer_steps_for_higher_rates(tensors: dict[str, Tensor]) -> None:
 def test_errors_of_another_machine_change_nothing(seed: int, tensors: dict[str, Tensor]) -> None:
     encoder = SymbolEncoder()
     coded = entropy(tensors).code(encoder, 128, (2, 3), source())
-    decoded = entropy(tensors, noise=1e-11, seed=seed).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
+    decoded = entropy(tensors, noise=1e-9, seed=seed).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
     assert np.array_equal(decoded.exact, coded.exact)
     assert np.array_equal(decoded.z, coded.z)
 
@@ -321,8 +321,6 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
     assert np.array_equal(decoded.pixels, api.decode(data, model="stablecodec_ft8").pixels)
     assert api.encode(Picture(pixels), f"{budget}B", scale="sd-turbo") == data
     run("weights", "import", imported / "stablecodec_ft8.pkl", "--elic", imported / "elic.pth", "--name", "other_ft32")
-    assert stablecodec_full.nearest_checkpoint(0.006).name.startswith("other_ft32.")
-    assert stablecodec_full.nearest_checkpoint(0.5).name.startswith("stablecodec_ft8.")
     for message, options in (
         ("choose", {"target": "50"}),
         ("name one of them", {"model": "stablecodec_ft8"}),
@@ -336,6 +334,40 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
         held.unlink()
     with pytest.raises(WeightsError, match="the file needs stablecodec weights with fingerprint"):
         api.decode(data)
+
+
+def test_the_commands_of_the_readme(imported: Path) -> None:
+    """As typed, with ELIC's file where the checkpoint is; and a file of weights that changed is not decoded with."""
+    (imported / "elic.pth").rename(imported / "elic_official.pth")
+    run("weights", "import", imported / "stablecodec_ft8.pkl")
+    photo, coded, decoded = (imported / name for name in ("photo.png", "photo.lcx", "decoded.png"))
+    photo.write_bytes(write_picture(Picture(read_rgb(PHOTO)[:200, :300]), ".png"))
+    run("encode", photo, "--method", "stablecodec", "--scale", "sd-turbo", "-q", "0.3bpp", "-o", coded)
+    assert coded.stat().st_size <= 0.3 * 200 * 300 / 8
+    run("decode", coded, "--device", "cpu", "-o", decoded)
+    assert read_rgb(decoded).shape == (200, 300, 3)
+    (path,) = store.kept()
+    weights = store.read_weights(path)
+    name = next(name for name in weights.tensors if name.startswith("codec.g_s."))
+    store.write_tensors({**weights.tensors, name: weights.tensors[name] / 2}, path, weights.metadata)
+    with pytest.raises(WeightsError, match="the file needs weights"):
+        api.decode(coded.read_bytes())
+    (imported / "elic_official.pth").unlink()
+    with pytest.raises(InputError, match="--elic"):
+        run("weights", "import", imported / "stablecodec_ft8.pkl")
+
+
+def test_the_checkpoint_whose_rate_is_nearest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of the nine published ones; a first stage, whose rate nobody states, only where there is nothing else."""
+    monkeypatch.setenv("LCODEC_CACHE", str(tmp_path))
+    (tmp_path / "stablecodec_base.0123.safetensors").touch()
+    assert stablecodec_full.nearest_checkpoint(0.02).name.startswith("stablecodec_base")
+    for stage in stablecodec_full.PUBLISHED_BPP:
+        (tmp_path / f"stablecodec_{stage}.0123.safetensors").touch()
+    for stage, rate in stablecodec_full.PUBLISHED_BPP.items():
+        assert f"_{stage}." in stablecodec_full.nearest_checkpoint(rate * 1.01).name
+    assert "_ft6." in stablecodec_full.nearest_checkpoint(0.02).name
+    assert "_ft2." in stablecodec_full.nearest_checkpoint(1).name
 
 
 def test_a_picture_too_large_for_memory_is_coded_in_tiles(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
