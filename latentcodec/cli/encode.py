@@ -108,7 +108,8 @@ def encode_command(
 
         picture = _read(job, keep_icc, keep_metadata, quiet)
         started = time.perf_counter()
-        with fitting(effort, tune, keep_partial, quiet=quiet or as_json or len(jobs) > 1) as settings:
+        hidden, (width, height) = quiet or as_json or len(jobs) > 1, picture.size
+        with fitting(effort, tune, keep_partial, hidden, width * height) as settings:
             result = encode_picture(
                 picture,
                 target,
@@ -122,7 +123,6 @@ def encode_command(
             )
         seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)
-        width, height = picture.size
         size = len(result.data)
         bpp, information = round(8 * size / (width * height), 6), round(result.information_bits / 8, 2)
         figures = Figures(job.name, job.target, width, height, size, bpp, information, seconds)

@@ -1,4 +1,4 @@
-"""What a user sees of an encoder with effort, and how Ctrl-C ends it: a bar with bytes and error so far."""
+"""What a user sees of an encoder with effort, and how Ctrl-C ends it: a bar with bytes, rate and error so far."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: bool) -> Iterator["Settings"]:
+def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: bool, pixels: int) -> Iterator["Settings"]:
     """Settings of an encoder that shows its progress on a terminal; with `keep_partial`, SIGINT ends its fit early."""
     from rich.console import Console
     from rich.progress import Progress
@@ -35,10 +35,14 @@ def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: boo
             row = bar.add_task("effort", total=None, visible=False)
 
             def report(step: int, steps: int, bits: float, error: float) -> None:
-                text = f"effort: {bits / 8:.0f} bytes, error {error:.4f}"
-                bar.update(row, total=steps, completed=step, description=text, visible=True)
+                bar.update(row, total=steps, completed=step, description=progress(bits, error, pixels), visible=True)
 
             yield Settings(effort, tune, report, lambda: stopped)
     finally:
         if former is not None:
             signal.signal(signal.SIGINT, former)
+
+
+def progress(bits: float, error: float, pixels: int) -> str:
+    """What stands before the bar. `error`: what the method minimises beside the rate."""
+    return f"effort: {bits / 8:.0f} bytes, {bits / pixels:.4f} bpp, error {error:.4f}"

@@ -33,6 +33,7 @@ FOREIGN = (
     BitField("stride", 8, "pixels per position of the latents, as a power of two"),
 )
 MEAN_BITS, SCALE_BITS, SCALE_BIAS = 4, 3, 128
+LARGEST_MEAN = 3  # of normalised latents: symbols of the coarsest band reach no further
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,11 @@ class Affine:
 
     @classmethod
     def of(cls, latents: Tensor) -> "Affine":
-        """Zero mean and unit deviation per channel for these latents [1, C, h, w]."""
+        """Zero mean and unit deviation per channel for these latents [1, C, h, w], as far as a byte can say."""
         flat = latents[0].flatten(1).double()
         mean = (flat.mean(1) * (1 << MEAN_BITS)).round().clamp(-128, 127)
-        deviation = flat.std(1, correction=0).clamp_min(1e-6)
+        left = (flat.mean(1) - mean / (1 << MEAN_BITS)).abs()
+        deviation = torch.maximum(flat.std(1, correction=0), left / LARGEST_MEAN).clamp_min(1e-6)
         scale = (deviation.log2() * (1 << SCALE_BITS)).round() + SCALE_BIAS
         return cls(mean.to(torch.int8).numpy(), scale.clamp(0, 255).to(torch.uint8).numpy())
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentcodec.cli.fitting import progress
 from latentcodec.cli.main import main
 
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
@@ -366,3 +367,7 @@ def test_previews_are_for_files_that_hold_one(lcodec: Lcodec, small: Path) -> No
     both = lcodec("decode", "a.lcx", "--preview", "--fidelity", "0.5")
     assert both == Outcome(4, "", "lcodec: --preview is --fidelity 1: give one of them\n")
     assert lcodec("decode", "a.lcx", "--fidelity", "1.5").code == 2
+
+
+def test_what_progress_says() -> None:
+    assert progress(8000.0, 0.25, 80_000) == "effort: 1000 bytes, 0.1000 bpp, error 0.2500"

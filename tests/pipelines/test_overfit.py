@@ -13,9 +13,11 @@ import torch
 from latentcodec import api, errors
 from latentcodec.cli.main import main
 from latentcodec.image import read_rgb
-from latentcodec.models.overfit.fit import RATE_WEIGHT
+from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
+from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.parameters import Change
-from latentcodec.models.overfit.presets import PRESETS
+from latentcodec.models.overfit.presets import PRESETS, Layout
+from latentcodec.models.overfit.reference import generalise, pick
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
 from latentcodec.pipelines import overfit
 from latentcodec.pipelines.autoencoders import load_autoencoder
@@ -173,6 +175,21 @@ def test_prefix(changed: bool, channels: int) -> None:
     for length in range(len(prefix.write())):
         with pytest.raises(errors.CorruptError):
             Prefix.read(prefix.write()[:length])
+
+
+def test_latents_whose_mean_is_out_of_reach_are_scaled_down() -> None:
+    """A byte says means up to 8; the rest has to be within what symbols of the coarsest band can say."""
+    latents = torch.full((1, 2, 16, 16), 15.0) + 0.05 * torch.randn(1, 2, 16, 16)
+    mean, scale = Affine.of(latents).tensors()
+    normalised = (latents - mean) / scale
+    assert normalised.abs().max() < 4
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    assert isinstance(codec, OverfitPipeline)
+    layout = Layout(PRESETS[-1], 2)
+    arrays = generalise(pick(codec.reference, PRESETS[-1]), layout)
+    fit = Fit.begin(FittedFunction(layout, arrays).requires_grad_(requires_grad=False), normalised, unit(255))
+    fit.run(0, 3, EFFORTS[1])
+    assert ((fit.restored() - normalised) * scale).square().mean().sqrt() < 0.3
 
 
 def test_a_payload_of_noise_is_refused(photo: np.ndarray) -> None:
