@@ -22,6 +22,7 @@ from latentcodec.models.tiny_autoencoder import TinyAutoencoder
 from latentcodec.pipelines import overfit
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.objective import PerceptualError
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.overfit_prefix import Affine, Prefix
 from latentcodec.pipelines.registry import method_named, model_of, pipeline
@@ -113,6 +114,22 @@ def test_tiles_are_the_same_picture(photo: np.ndarray, monkeypatch: pytest.Monke
 def test_same_seed_same_file(photo: np.ndarray) -> None:
     files = [api.encode(photo, "0.1bpp", method="overfit", settings=Settings(5)) for _ in range(2)]
     assert files[0] == files[1]
+
+
+def test_tuned_for_perception(photo: np.ndarray) -> None:
+    """What tuning minimises is lower at the same budget."""
+    truth = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
+    error = PerceptualError(truth)
+
+    def figures(tune: str) -> tuple[int, float]:
+        data = api.encode(photo, "0.15bpp", method="overfit", settings=Settings(4, tune))
+        decoded = torch.from_numpy(api.decode(data).pixels.copy()).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            return len(data), float(error(decoded, 0))
+
+    (plain, before), (tuned, after) = figures("mse"), figures("perceptual")
+    assert max(plain, tuned) <= 0.15 * photo.shape[0] * photo.shape[1] / 8
+    assert after < before
 
 
 def test_out_of_reach(photo: np.ndarray) -> None:
