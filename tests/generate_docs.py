@@ -1,14 +1,15 @@
-"""Writes the generated pages: docs/cli.md from --help, the dissected file in formats/container.md, docs/results.md.
+"""Writes the generated pages: docs/cli.md from --help, dissected files in formats, docs/results.md.
 
 python tests/generate_docs.py           write
 python tests/generate_docs.py --check   fail if a page is stale
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from latentcodec import __version__
 from latentcodec.bench.markdown import tables
@@ -18,17 +19,22 @@ from latentcodec.bench.results import read_tsv
 from latentcodec.bench.summary import summary
 from latentcodec.cli.main import cli
 from latentcodec.container import file as container
-from latentcodec.container.fields import BitField
+from latentcodec.container.fields import BitField, unpack
 from latentcodec.container.header import HEADER, HEADER_BYTES
+from latentcodec.models.overfit.parameters import UNCHANGED
+from latentcodec.pipelines.overfit_prefix import CHANGES, FOREIGN, PREFIX, Prefix
 from latentcodec.pipelines.registry import METHODS
 
 ROOT = Path(__file__).parents[1]
 CLI_PAGE = ROOT / "docs" / "cli.md"
 CONTAINER_PAGE = ROOT / "formats" / "container.md"
+OVERFIT_PAGE = ROOT / "formats" / "overfit.md"
 DISSECTED = ROOT / "tests" / "golden" / "dissected.lcx"
+OVERFITTED = ROOT / "tests" / "golden" / "overfit" / "finest-foreign.lcx"
 RESULTS_PAGE = ROOT / "docs" / "results.md"
 RESULTS = ROOT / "docs" / "results" / __version__
 ANCHOR = "avif"
+LONGEST_HEX = 48
 START, END = "<!-- dissection -->", "<!-- end of dissection -->"
 RESULTS_START, RESULTS_END = "<!-- results -->", "<!-- end of results -->"
 
@@ -51,17 +57,26 @@ def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Co
             yield from _commands(f"{path} {name}", child)
 
 
-def dissection() -> str:
-    """The golden file, field by field."""
-    data = DISSECTED.read_bytes()
-    values = container.read_header(data)
-    lines = [f"`tests/golden/{DISSECTED.name}`, {len(data)} bytes:", "", "```text", *_hex_lines(data), "```", ""]
+def dissection(path: Path, *parts: Sequence[BitField], channels: int = 0) -> str:
+    """A golden file, field by field: header, parts of the payload, mean and scale of channels, range-coded symbols."""
+    data = path.read_bytes()
+    name = path.relative_to(ROOT).as_posix()
+    lines = [f"`{name}`, {len(data)} bytes:", "", "```text", *_hex_lines(data), "```", ""]
     lines += ["| bits | field | stored | value |", "|---|---|---|---|"]
     offset = 0
-    for field in HEADER:
-        lines.append(_field_row(field, offset, values[field.name]))
-        offset += field.bits
-    lines.append(f"| {offset}-{8 * len(data) - 1} | payload | {data[HEADER_BYTES:].hex()} | range-coded symbols |")
+    for part in (HEADER, *parts):
+        values = container.read_header(data) if part is HEADER else unpack(part, data[offset // 8 :])
+        for field in part:
+            lines.append(_field_row(field, offset, values[field.name]))
+            offset += field.bits
+    for title, kind in (("m", "i1"), ("s", "u1")) if channels else ():
+        stored = data[offset // 8 :][:channels]
+        numbers = ", ".join(map(str, np.frombuffer(stored, kind)))
+        lines.append(f"| {offset}-{offset + 8 * channels - 1} | {title} | {stored.hex()} | {numbers} |")
+        offset += 8 * channels
+    coded = data[offset // 8 :].hex()
+    shown = coded if len(coded) <= LONGEST_HEX else f"{coded[:LONGEST_HEX]}..."
+    lines.append(f"| {offset}-{8 * len(data) - 1} | payload | {shown} | range-coded symbols |")
     return "\n".join(lines)
 
 
@@ -75,9 +90,22 @@ def _field_row(field: BitField, offset: int, value: int) -> str:
 
 def container_page() -> str:
     """formats/container.md with the dissection replaced."""
-    before, rest = CONTAINER_PAGE.read_text().split(START)
+    return _replaced(CONTAINER_PAGE, dissection(DISSECTED))
+
+
+def overfit_page() -> str:
+    """formats/overfit.md with the dissection replaced."""
+    prefix, _ = Prefix.read(OVERFITTED.read_bytes()[HEADER_BYTES:])
+    assert prefix.affine is not None
+    assert prefix.changes != UNCHANGED
+    parts = (PREFIX, CHANGES, FOREIGN)
+    return _replaced(OVERFIT_PAGE, dissection(OVERFITTED, *parts, channels=len(prefix.affine.mean)))
+
+
+def _replaced(page: Path, text: str) -> str:
+    before, rest = page.read_text().split(START)
     after = rest.split(END)[1] if END in rest else rest
-    return f"{before}{START}\n\n{dissection()}\n\n{END}{after}"
+    return f"{before}{START}\n\n{text}\n\n{END}{after}"
 
 
 def results_page() -> str:
@@ -94,7 +122,13 @@ def results_page() -> str:
 
 def main() -> None:
     stale = []
-    for page, text in ((CLI_PAGE, cli_page()), (CONTAINER_PAGE, container_page()), (RESULTS_PAGE, results_page())):
+    pages = {
+        CLI_PAGE: cli_page(),
+        CONTAINER_PAGE: container_page(),
+        OVERFIT_PAGE: overfit_page(),
+        RESULTS_PAGE: results_page(),
+    }
+    for page, text in pages.items():
         if "--check" not in sys.argv:
             page.write_text(text)
         elif not page.exists() or page.read_text() != text:

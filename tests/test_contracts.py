@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.generate_docs import CONTAINER_PAGE, container_page
+from tests.generate_docs import CONTAINER_PAGE, OVERFIT_PAGE, container_page, overfit_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,8 +16,9 @@ def test_imports_follow_the_arrows() -> None:
     assert run.returncode == 0, run.stdout
 
 
-def test_dissected_file_in_the_document_is_fresh() -> None:
+def test_dissected_files_in_the_documents_are_fresh() -> None:
     assert CONTAINER_PAGE.read_text() == container_page()
+    assert OVERFIT_PAGE.read_text() == overfit_page()
 
 
 def test_recipes_name_stages_that_exist() -> None:
