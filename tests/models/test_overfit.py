@@ -307,6 +307,33 @@ def test_parameters_move_only_as_far_as_pays(latents: torch.Tensor, monkeypatch:
     assert counts[0] > 2 * counts[1] > counts[2] == 0
 
 
+def test_a_step_at_the_reference_and_across_it() -> None:
+    """Gradients below the price move nothing, whatever the momentum; those of the steps' networks count together."""
+    function = FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False)
+    start = {name: value.clone() for name, value in function.named_parameters()}
+    adapting = adaptation.Adaptation(function, RATE_WEIGHT)
+    prices = {d.name: RATE_WEIGHT * adaptation.PRICE * 2.0 ** (d.bits - adaptation.UNIT_SHIFT) for d in DECLARATIONS}
+
+    def step(times_price: float) -> torch.Tensor:
+        with adapting.differentiable():
+            for name, value in function.named_parameters():
+                value.grad = torch.full_like(value, times_price * prices[name])
+        adapting.step(1.0)
+        return function.mean - start["mean"]
+
+    assert torch.equal(step(0.9), torch.zeros(6))
+    assert (function.out != start["out"]).all()  # four networks: 3.6 times the price
+    assert (step(1.5) < 0).all()
+    assert (function.mean != start["mean"]).all()
+    for _ in range(20):
+        difference = step(-3.0)
+        assert (difference <= 0).all() or torch.equal(difference, difference.abs())
+        if torch.equal(difference, torch.zeros(6)):
+            break
+    assert torch.equal(difference, torch.zeros(6))  # not past it at once
+    assert torch.equal(step(0.5), torch.zeros(6))  # nor away by momentum
+
+
 def test_networks_of_the_steps_move_alike(latents: torch.Tensor) -> None:
     differences = moved(latents)
     assert differences["out"].any()

@@ -93,7 +93,7 @@ def queries_keys_values(length: int, contrast: float, heads: int = 3, width: int
 @pytest.mark.parametrize("contrast", [0.0, 1.0, 8.0])
 @pytest.mark.parametrize("rows", [256, 100, 1])
 def test_attention_in_bfloat16(contrast: float, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most two and a half times as far from the exact result as flash attention, with scores up to 70 too."""
+    """At most two and a half times as far from the exact result as flash attention, with scores up to 50 too."""
     monkeypatch.setattr(attention, "FEWEST", 1)
     monkeypatch.setattr(attention, "MOST_SCORES", rows * 300)
     parts = queries_keys_values(300, contrast)
@@ -102,7 +102,16 @@ def test_attention_in_bfloat16(contrast: float, rows: int, monkeypatch: pytest.M
     assert errors[0] < 2.5 * errors[1]
 
 
-def test_scores_that_would_overflow_but_for_their_largest() -> None:
+def test_scores_that_stand_out_in_some_columns() -> None:
+    """Of a picture with rows of 64: none of the keys looked at may be among them, if these go by columns."""
+    queries, keys, values = queries_keys_values(2048, 1.0)
+    queries[..., 0], keys[:, :, 3::8, 0] = 10, 12
+    exact = F.scaled_dot_product_attention(queries.double(), keys.double(), values.double())
+    flash = F.scaled_dot_product_attention(queries, keys, values)
+    assert (attend(queries, keys, values) - exact).norm() < 2.5 * (flash - exact).norm()
+
+
+def test_large_scores_stay_finite() -> None:
     queries, keys, values = queries_keys_values(1024, 1e18)
     assert torch.isfinite(attend(queries, keys * 1e18, values)).all()
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 FEWEST = 1024  # positions; with fewer, flash attention is quicker
 ROWS = 256  # queries at a time
 MOST_SCORES = 1 << 24  # at a time, in large pictures
-LOOKED_AT = 8  # one key in so many
+LOOKED_AT = 7  # one key in so many; rows of a picture are multiples of 8, and so every column is seen
 
 
 class SelfAttention(nn.Module):
@@ -30,7 +30,7 @@ class SelfAttention(nn.Module):
         self.to_q, self.to_k, self.to_v = attention.to_q, attention.to_k, attention.to_v
 
     def forward(self, x: Tensor, **_: Tensor | None) -> Tensor:
-        """Others are given what attention of other kinds looks at, or None."""
+        """Others are given what attention of other kinds looks at, such as the time's embedding, or None."""
         hidden = x if self.group_norm is None else self.group_norm(x)
         if x.dim() == len("BCHW"):
             hidden = hidden.flatten(2).transpose(1, 2)

@@ -2,9 +2,9 @@
 
     minimise  what the fit minimises  +  weight * PRICE * |difference| / 2^UNIT_SHIFT
 
-A difference that is sent costs about PRICE bits per UNIT_SHIFT'th multiple, and one that stays zero next to nothing, so
-that few of them leave zero (proximal gradient descent on an L1 norm; Tibshirani 1996). Without a price, what is
-minimised falls three times as far, and then no file can afford to say how.
+A difference that is sent costs about PRICE bits per multiple of 2^UNIT_SHIFT, in units of the file's integers, and one
+that stays zero next to nothing, so few of them should leave zero: only where the gradient exceeds the price. Without a
+price, what is minimised falls further, and then no file can afford to say how (docs/training.md).
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.parameters import DECLARATIONS, Parameter
 
 RATE = 2e-3
-# Learning rates relative to that: positions in the list of tables move by whole units, bases by hundredths.
+# Learning rates relative to that, in training too, which alone changes the prediction: positions in the list of tables
+# move by whole units, bases by hundredths.
 SPEEDS = {"offset": 15.0, "mixing": 0.1, "mean": 0.1, "prediction": 0.1}
 LOWEST_SHARE = 0.1  # of the learning rate, at the end
 PRICE = 3.0
@@ -62,16 +63,17 @@ class Adaptation:
     def step(self, left: float) -> None:
         """Down the gradients of the latest derivatives. `left`: what part of the fit is, 1 to 0."""
         before = [adapted.value - adapted.reference for adapted in self._all]
-        for adapted, difference in zip(self._all, before, strict=True):
-            self._add_price(adapted, difference)
+        staying = [self._add_price(adapted, difference) for adapted, difference in zip(self._all, before, strict=True)]
         for group in self._optimiser.param_groups:
             group["lr"] = group["speed"] * RATE * max(LOWEST_SHARE, left)
         self._optimiser.step()
-        for adapted, difference in zip(self._all, before, strict=True):
-            passed_zero = difference * (adapted.value - adapted.reference) < 0
-            adapted.value.copy_(torch.where(passed_zero, adapted.reference, adapted.value))
+        for adapted, difference, stays in zip(self._all, before, staying, strict=True):
+            back = stays | (difference * (adapted.value - adapted.reference) < 0)  # rather than past zero
+            adapted.value.copy_(torch.where(back, adapted.reference, adapted.value))
+            self._optimiser.state[adapted.value]["exp_avg"][back] = 0  # momentum would take them away again
 
-    def _add_price(self, adapted: _Adapted, difference: Tensor) -> None:
+    def _add_price(self, adapted: _Adapted, difference: Tensor) -> Tensor:
+        """To the gradient -> which parameters are at the reference and better stay there."""
         gradient, declared = adapted.value.grad, adapted.declared
         assert gradient is not None
         if declared.per_step:  # networks of the steps move alike, as they do in a file
@@ -79,3 +81,4 @@ class Adaptation:
         price = self._weight * PRICE * 2.0 ** (declared.bits - UNIT_SHIFT)
         worth_it = gradient.sign() * (gradient.abs() - price).clamp_min(0)
         gradient.copy_(torch.where(difference == 0, worth_it, gradient + price * difference.sign()))
+        return (difference == 0) & (worth_it == 0)

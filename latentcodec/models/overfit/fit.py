@@ -3,16 +3,16 @@
     minimise  |latents - synthesis(symbols)|^2 / step^2  +  weight * bits(symbols)
 
 The transform is nearly orthogonal, so the distortion's second derivative is about twice the squared norm of a symbol's
-basis function, and its first one tells where the best real value lies: target = symbol - gradient / (2 norm). A round
-computes this gradient, and that of the bits that other symbols cost because they see this one in their context. Then
-every symbol takes the integer next to its target, the one below it, or zero, whichever costs least:
+basis function, and its first one tells where the best real value lies: target = symbol - gradient / (2 curvature). A
+round computes this gradient, and that of the bits that other symbols cost because they see this one in their context.
+Then every symbol takes the integer next to its target, the one below it, or zero, whichever costs least:
 
-    norm * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
+    curvature * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
 
 A random part of them moves in a round, since they are chosen as if the others stood still: half at first, then fewer.
-Basis functions are not quite orthogonal, so the distortion curves the more the more of them move at once; norms are
-larger by that. Gradient descent on rounded values (straight-through) was tried in place of this and diverges:
-docs/training.md.
+Basis functions are not quite orthogonal, so the distortion curves the more the more of them move at once: the curvature
+is the squared norm times what that makes of it. Gradient descent on rounded values (straight-through) was tried in
+place of this and diverges: docs/training.md.
 
 At fine quantisation the distortion falls by 2 ln 2 / 12 = 0.1155 per bit and symbol, which is the weight.
 """
@@ -49,7 +49,7 @@ FIRST_SHARE, SHARE_DECAY, LEAST_SHARE = 0.5, 0.88, 0.15
 # How much more the distortion curves if all symbols move, and that again at the lower and right border, where basis
 # functions of different levels are mirrored onto each other.
 COUPLING = 0.2
-BELOW = 1 - 2**-13  # The logarithm of magnitudes bends at whole numbers: what counts is its slope below them.
+BELOW = 1 - 2**-13  # The logarithm of magnitudes bends at 1, 3, 7 and so on: what counts is its slope below them.
 TOLERANCE = 1.01  # of what is minimised: more than that above the best so far is taken back
 REPORT_EVERY = 5
 SHIFTS = (2, 4, 6, 8)
@@ -59,7 +59,7 @@ Report = Callable[[int, int, float, float], None]  # rounds done, rounds to do, 
 
 @dataclass(frozen=True)
 class Effort:
-    """Rounds; `adapts`: whether parameters move as well."""
+    """Rounds; `adapts`: whether parameters move as well (adaptation.py)."""
 
     rounds: int
     adapts: bool
@@ -93,7 +93,8 @@ class Fit:
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
     cost per unit of a symbol's magnitude; `norms`: squared, of basis functions times their
-    step, in units of the finest step; `curvatures`: the same as it is when many symbols move.
+    step, in units of the finest step; `curvatures`: these, larger for the share of symbols that moves; after `weigh`,
+    as they are.
     """
 
     function: FittedFunction
@@ -110,6 +111,7 @@ class Fit:
     @classmethod
     def begin(cls, function: FittedFunction, latents: Tensor, rate: Tensor) -> "Fit":
         """With the grids of the exact transform, rounded with regard to rate."""
+        function.requires_grad_(requires_grad=False)
         with torch.no_grad():
             targets = function.analyse(latents, rate)
         fit = cls(function, latents, rate, [thrifty(grid) for grid in targets], targets)
