@@ -116,6 +116,7 @@ def test_same_seed_same_file(photo: np.ndarray) -> None:
     assert files[0] == files[1]
 
 
+@pytest.mark.slow
 def test_tuned_for_perception(photo: np.ndarray) -> None:
     """What tuning minimises is lower at the same budget."""
     truth = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
