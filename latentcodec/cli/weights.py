@@ -10,7 +10,7 @@ from latentcodec.weights.manifest import GROUPS, row, rows
 
 ELIC = "elic_official.pth"
 CHECKPOINTS = (
-    "the checkpoints have no published hash to check a download against: get stablecodec_ft*.pkl and elic_official.pth "
+    f"the checkpoints have no published hash to check a download against: get stablecodec_ft*.pkl and {ELIC} "
     "from their authors (github.com/LuizScarlet/StableCodec), then run 'lcodec weights import'"
 )
 

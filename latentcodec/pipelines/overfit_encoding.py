@@ -66,8 +66,7 @@ class Encoding:
         return EFFORTS[self.settings.effort or DEFAULT_EFFORT]
 
     def _begin(self, rate: int) -> Fit:
-        function = FittedFunction(self.layout, self.reference)
-        return Fit.begin(function.requires_grad_(requires_grad=False), self.latents, unit(rate))
+        return Fit.begin(FittedFunction(self.layout, self.reference), self.latents, unit(rate))
 
     def _run(self, fit: Fit, first: int, last: int) -> None:
         """Rounds of the fit; with perception, what it aims at moves on between them."""

@@ -121,7 +121,6 @@ class OverfitTask:
 
 def _chosen(function: FittedFunction, latents: Tensor, rate: Tensor) -> Fit:
     """A fit with the symbols of its first rounds."""
-    function.requires_grad_(requires_grad=False)
     fit = Fit.begin(function, latents, rate)
     fit.differentiate()
     fit.choose(FIRST_SHARE)

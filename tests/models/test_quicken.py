@@ -111,11 +111,6 @@ def test_scores_that_stand_out_in_some_columns() -> None:
     assert (attend(queries, keys, values) - exact).norm() < 2.5 * (flash - exact).norm()
 
 
-def test_large_scores_stay_finite() -> None:
-    queries, keys, values = queries_keys_values(1024, 1e18)
-    assert torch.isfinite(attend(queries, keys * 1e18, values)).all()
-
-
 @pytest.mark.parametrize("shape", [(2, 40, 16), (2, 16, 5, 8)])
 @pytest.mark.parametrize("norm", [None, 4])
 def test_attention_layers(shape: tuple[int, ...], norm: int | None) -> None:

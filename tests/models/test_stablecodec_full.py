@@ -336,7 +336,7 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
         api.decode(data)
 
 
-def test_the_commands_of_the_readme(imported: Path) -> None:
+def test_commands_as_typed(imported: Path) -> None:
     """As typed, with ELIC's file where the checkpoint is; and a file of weights that changed is not decoded with."""
     (imported / "elic.pth").rename(imported / "elic_official.pth")
     run("weights", "import", imported / "stablecodec_ft8.pkl")
