@@ -1,4 +1,4 @@
-"""What a user sees of an encoder with effort, and how Ctrl-C ends it: a bar with bytes, rate and error so far."""
+"""What a user sees of an encoder with effort, and how Ctrl-C ends it: a bar with bytes, rate and quality so far."""
 
 import signal
 import sys
@@ -34,8 +34,8 @@ def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: boo
         with Progress(console=console, disable=hidden, transient=True) as bar:
             row = bar.add_task("effort", total=None, visible=False)
 
-            def report(step: int, steps: int, bits: float, error: float) -> None:
-                bar.update(row, total=steps, completed=step, description=progress(bits, error, pixels), visible=True)
+            def report(step: int, steps: int, bits: float, quality: str) -> None:
+                bar.update(row, total=steps, completed=step, description=progress(bits, quality, pixels), visible=True)
 
             yield Settings(effort, tune, report, lambda: stopped)
     finally:
@@ -43,6 +43,6 @@ def fitting(effort: int | None, tune: str | None, keep_partial: bool, quiet: boo
             signal.signal(signal.SIGINT, former)
 
 
-def progress(bits: float, error: float, pixels: int) -> str:
-    """What stands before the bar. `error`: what the method minimises beside the rate."""
-    return f"effort: {bits / 8:.0f} bytes, {bits / pixels:.4f} bpp, error {error:.4f}"
+def progress(bits: float, quality: str, pixels: int) -> str:
+    """What stands before the bar."""
+    return f"effort: {bits / 8:.0f} bytes, {bits / pixels:.4f} bpp, {quality}"

@@ -27,7 +27,7 @@ class PayloadBudget:
     clamp: bool = False
 
 
-Report = Callable[[int, int, float, float], None]  # steps done, steps to do, estimated bits, error that is minimised
+Report = Callable[[int, int, float, str], None]  # steps done, steps to do, estimated bits, quality in words
 MSE, PERCEPTUAL, PSNR, SSIM = "mse", "perceptual", "psnr", "ssim"
 LARGEST_EFFORT = 10
 
@@ -41,7 +41,7 @@ class Settings:
 
     effort: int | None = None
     tune: str | None = None
-    report: Report = lambda step, steps, bits, error: None
+    report: Report = lambda step, steps, bits, quality: None
     stopped: Callable[[], bool] = lambda: False
     max_memory_bytes: int | None = None
 

@@ -31,6 +31,7 @@ PULLS = 12  # towards better perception, in one fit
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
 DEFAULT_EFFORT = 5
+TINY = 1e-12  # of a power, for its logarithm
 
 
 @dataclass
@@ -70,7 +71,13 @@ class Encoding:
 
     def _run(self, fit: Fit, first: int, last: int) -> None:
         """Rounds of the fit; with perception, what it aims at moves on between them."""
-        effort, report, stopped = self._effort, self.settings.report, self.settings.stopped
+        effort, stopped = self._effort, self.settings.stopped
+        power = self.latents.var(correction=0).item()
+
+        def report(step: int, steps: int, bits: float, error: float) -> None:
+            decibels = 10 * math.log10(max(power, TINY) / max(error, TINY))
+            self.settings.report(step, steps, bits, f"latents {decibels:.1f} dB")
+
         if self.perception is None:
             fit.run(first, last, effort, report, stopped)
             return

@@ -92,7 +92,7 @@ class Refinement:
                 best = tried
             else:
                 length /= 2
-            settings.report(number, rounds, best.bits, best.comparison.error)
+            settings.report(number, rounds, best.bits, f"error {best.comparison.error:.4f}")
         self._y, self._rate, self._bits = best.y, best.rate, best.bits
 
     def _round(self, y: Tensor, rate: int, number: int, with_gradient: bool) -> _Round:

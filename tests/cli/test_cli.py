@@ -370,4 +370,4 @@ def test_previews_are_for_files_that_hold_one(lcodec: Lcodec, small: Path) -> No
 
 
 def test_what_progress_says() -> None:
-    assert progress(8000.0, 0.25, 80_000) == "effort: 1000 bytes, 0.1000 bpp, error 0.2500"
+    assert progress(8000.0, "latents 12.3 dB", 80_000) == "effort: 1000 bytes, 0.1000 bpp, latents 12.3 dB"

@@ -90,6 +90,14 @@ def test_multiplications_per_pixel(name: str, at_most: float) -> None:
     assert total / (1363 * 2048) <= at_most
 
 
+def test_multiplications_of_prediction() -> None:
+    plain = Layout(PRESETS[-1], 32)
+    predicting = dataclasses.replace(plain, predicts=True)
+    matrices = int(np.prod(shapes(predicting)["prediction"]))
+    height, width = plain.grids(171, 256)[0][-2:]
+    assert predicting.macs(171, 256) - plain.macs(171, 256) == height * width * matrices
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layout", [LAYOUT, PREDICTING])
 def test_grids_represent_latents_exactly(size: tuple[int, int], layout: Layout) -> None:

@@ -45,7 +45,7 @@ MEMORY = 0.6  # of earlier pulls
 SETTLING = 4  # rounds after the parameters have been quantised
 ROUNDING = 1 / 3
 # Share of the symbols that move in a round: at first, relative to the round before, at least.
-FIRST_SHARE, SHARE_DECAY, LEAST_SHARE = 0.5, 0.88, 0.15
+FIRST_SHARE, SHARE_DECAY, LEAST_SHARE = 0.8, 0.8, 0.15
 # How much more the distortion curves if all symbols move, and that again at the lower and right border, where basis
 # functions of different levels are mirrored onto each other.
 COUPLING = 0.2
