@@ -63,8 +63,8 @@ def measure(path: Path, vae: str, efforts: tuple[int, ...], qualities: tuple[flo
             started = time.perf_counter()
             encoded = codec.encode(pixels, Quality(quality), Settings(effort))
             encoded_at = time.perf_counter()
-            prefix, parameters, grids = codec.decode_grids(encoded, pixels.shape[:2])
-            restored = codec.synthesise(prefix, parameters, grids, encoded.rate, pixels.shape[:2])[0].numpy()
+            exact = codec.decode_exactly(encoded, pixels.shape[:2])
+            restored = codec.synthesise(exact, encoded.rate, pixels.shape[:2])[0].numpy()
             times = encoded_at - started, time.perf_counter() - encoded_at
             bpp, mse = 8 * len(encoded.payload) / count, float(np.square(restored - latents).mean())
             yield Point(path.name, f"{FITTED}:{effort}", quality, bpp, mse, *times)

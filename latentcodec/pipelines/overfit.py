@@ -5,7 +5,7 @@ decode: payload -> grids -> check digest -> synthesise latents -> autoencoder ->
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentcodec.coding.symbols import SymbolDecoder
+from latentcodec.coding.symbols import SymbolDecoder, TableIndex
 from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError
 from latentcodec.image import Pixels
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.tiles import Tile, tiles
 from latentcodec.models.overfit.function import FittedFunction
-from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
+from latentcodec.models.overfit.integer_context import Grids, code_grids_and_tables, digest
+from latentcodec.models.overfit.noise import with_noise
 from latentcodec.models.overfit.parameters import UNCHANGED, Parameters, code_differences
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
 from latentcodec.models.overfit.reference import check, generalise, layout_of, pick
@@ -34,7 +35,18 @@ from latentcodec.rate import Quality
 
 LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
 WHOLE_PIXELS = 16_000_000
+NOISE_TRIED = (0, 2, 4, 6, 8, 11)
 PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
+
+
+@dataclass(frozen=True)
+class Exact:
+    """All that a payload says exactly. `tables`: of the symbols of the finest grid."""
+
+    prefix: Prefix
+    parameters: Parameters
+    grids: Grids
+    tables: TableIndex
 
 
 @dataclass
@@ -70,8 +82,8 @@ class OverfitPipeline:
         perception = self._perception(pixels, affine) if settings.tune == PERCEPTUAL else None
         work = Encoding(self.layout(preset), prefix, reference, latents, settings, perception)
         encoded = work.at_quality(target) if isinstance(target, Quality) else work.within(target)
-        self.decode_grids(encoded, pixels.shape[:2])  # no file leaves that does not decode here
-        return encoded
+        self.decode_exactly(encoded, pixels.shape[:2])  # no file leaves that does not decode here
+        return encoded if perception is None else self.with_noise(encoded, pixels.shape[:2], perception)
 
     @torch.inference_mode()
     def decode(
@@ -80,8 +92,8 @@ class OverfitPipeline:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         self._check_size(width * height, LimitError)
-        prefix, parameters, grids = self.decode_grids(encoded, (height, width))
-        latents = self.synthesise(prefix, parameters, grids, encoded.rate, (height, width))
+        exact = self.decode_exactly(encoded, (height, width))
+        latents = self.synthesise(exact, encoded.rate, (height, width))
         picture = np.empty((height, width, 3), np.uint8)
         for tile in self._tiles(latents.shape[2], latents.shape[3]):
             stride = self.autoencoder.stride
@@ -108,19 +120,19 @@ class OverfitPipeline:
         return tiles(height, width, max(height, width))
 
     @torch.no_grad()
-    def synthesise(
-        self, prefix: Prefix, parameters: Parameters, grids: Grids, rate: int, size: tuple[int, int]
-    ) -> Tensor:
+    def synthesise(self, exact: Exact, rate: int, size: tuple[int, int]) -> Tensor:
         """-> latents [1, C, h, w] of a picture of `size` (height, width), as the autoencoder knows them."""
-        function = FittedFunction(self.layout(prefix.preset), parameters)
-        tensors = [torch.from_numpy(grid.astype(np.float32))[None] for grid in grids]
+        prefix, (finest, *coarser) = exact.prefix, exact.grids
+        function = FittedFunction(self.layout(prefix.preset), exact.parameters)
+        symbols = [with_noise(finest, exact.tables, prefix.noise), *(grid.astype(np.float32) for grid in coarser)]
+        tensors = [torch.from_numpy(grid)[None] for grid in symbols]
         latents = function.synthesise(tensors, torch.tensor([rate / HIGHEST_RATE]), self._shape(size))
         if prefix.affine is not None:
             mean, scale = prefix.affine.tensors()
             latents = latents * scale + mean
         return latents.to(self.device)
 
-    def decode_grids(self, encoded: Encoded, size: tuple[int, int]) -> tuple[Prefix, Parameters, Grids]:
+    def decode_exactly(self, encoded: Encoded, size: tuple[int, int]) -> Exact:
         """Everything of a file that is exact, for a picture of `size` (height, width). Raises CorruptError."""
         prefix, data = Prefix.read(encoded.payload)
         described = prefix.affine is None or (
@@ -130,10 +142,21 @@ class OverfitPipeline:
             raise CorruptError("the file describes latents of another autoencoder")
         coder = SymbolDecoder(data, PACKING)
         parameters = code_differences(coder, prefix.changes, self._parameters(prefix.preset))
-        grids = code_grids(coder, parameters, self.layout(prefix.preset), encoded.rate, self._shape(size))
+        layout, shape = self.layout(prefix.preset), self._shape(size)
+        grids, tables = code_grids_and_tables(coder, parameters, layout, encoded.rate, shape)
         if digest(grids) != encoded.symbols:
             raise CorruptError("the decoded symbols do not match their digest in the file")
-        return prefix, parameters, grids
+        return Exact(prefix, parameters, grids, tables)
+
+    def with_noise(self, encoded: Encoded, size: tuple[int, int], perception: Perception) -> Encoded:
+        """The same symbols, with as much noise as looks best. Takes no bytes."""
+        prefix, data = Prefix.read(encoded.payload)
+
+        def error(option: Encoded) -> float:
+            return perception.error(self._unit(self.decode(option, (size[1], size[0]))))
+
+        payloads = (replace(prefix, noise=amount).write() + data for amount in NOISE_TRIED)
+        return min((replace(encoded, payload=payload) for payload in payloads), key=error)
 
     def _preset_for(self, target: Quality | PayloadBudget) -> Preset:
         """With a reference of its own, a larger network costs no bytes; without, its differences have to be paid."""

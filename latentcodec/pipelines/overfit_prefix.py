@@ -25,7 +25,7 @@ PREFIX = (
     BitField("preset", 2, "number of the preset: vlop, lop, mop, hop"),
     BitField("changed", 1, "parameters differ from the reference: the list of changes follows"),
     BitField("foreign", 1, "the reference was made for another autoencoder: channels, stride and affine follow"),
-    BitField("reserved", 4, "0"),
+    BitField("noise", 4, "amount of noise in the place of zeros at the finest level, in sixteenths; 0: none"),
 )
 CHANGES = tuple(part for group in range(GROUPS) for part in _change_fields(group))
 FOREIGN = (
@@ -62,16 +62,17 @@ class Affine:
 
 @dataclass(frozen=True)
 class Prefix:
-    """What precedes the range coder's bytes: preset, changes of parameters, latents of a foreign autoencoder."""
+    """What precedes the range coder's bytes: preset, changes of parameters, latents of a foreign autoencoder, noise."""
 
     preset: Preset
     changes: tuple[Change, ...] = UNCHANGED
     affine: Affine | None = None
     stride: int = 8
+    noise: int = 0
 
     def write(self) -> bytes:
         changed, foreign = any(change.sent for change in self.changes), self.affine is not None
-        first = {"preset": PRESETS.index(self.preset), "changed": changed, "foreign": foreign, "reserved": 0}
+        first = {"preset": PRESETS.index(self.preset), "changed": changed, "foreign": foreign, "noise": self.noise}
         data = pack(PREFIX, first)
         if changed:
             values: dict[str, int] = {}
@@ -88,8 +89,6 @@ class Prefix:
         """-> prefix, and the range coder's bytes. Raises CorruptError."""
         first = unpack(PREFIX, data)
         data = data[size_bytes(PREFIX) :]
-        if first["reserved"]:
-            raise CorruptError("reserved bits of the payload are set")
         changes, affine, stride = UNCHANGED, None, 8
         if first["changed"]:
             values = unpack(CHANGES, data)
@@ -104,4 +103,4 @@ class Prefix:
                 np.frombuffer(data[:channels], np.int8), np.frombuffer(data[channels : 2 * channels], np.uint8)
             )
             data, stride = data[2 * channels :], 1 << latents["stride"]
-        return cls(PRESETS[first["preset"]], changes, affine, stride), data
+        return cls(PRESETS[first["preset"]], changes, affine, stride, first["noise"]), data

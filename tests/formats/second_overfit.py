@@ -1,5 +1,8 @@
 """A second decoder of codec 1, written from formats/overfit.md alone, up to the grids; in the document's words."""
 
+import copy
+
+import layers
 import second_decoder as second
 from second_decoder import clamp, limit, round_shift, table
 
@@ -29,8 +32,7 @@ PER_STEP = ("hidden1", "hidden2", "out", "direct")
 def read_prefix(payload: bytes) -> dict:
     """Prefix."""
     first, at = payload[0], 1
-    fields = {"preset": first >> 6, "changes": [(0, 0)] * 8, "foreign": first >> 4 & 1}
-    assert first & 15 == 0
+    fields = {"preset": first >> 6, "changes": [(0, 0)] * 8, "foreign": first >> 4 & 1, "noise": first & 15}
     if first >> 5 & 1:
         bits = int.from_bytes(payload[1:11], "big")
         fields["changes"] = [(bits >> (80 - 10 * g - 6) & 63, bits >> (80 - 10 * g - 10) & 15) for g in range(8)]
@@ -153,9 +155,11 @@ class Grids:
         for level in (5, 4, 3, 2, 1, 0):
             bands, (height, width) = (1 if level == 5 else 3), self.sizes[level]
             grid = nested((bands * self.c, height, width), lambda *index: 0)
+            self.tables = {}
             for step in range(4):
                 self.decode_step(decoder, level, step, grid, grids[level + 1] if level < 5 else None)
             grids[level] = grid
+            self.tables_of_zeros = {place: t for place, t in self.tables.items() if not _at(grid, place)}
             if level:
                 self.note_samples(level, grid)
         return grids
@@ -186,6 +190,7 @@ class Grids:
         if not places:
             return
         tables = [self.table(level, step, grid, above, *place) for place in places]
+        self.tables |= dict(zip(places, tables, strict=True))
         for (k, r, j), symbol in zip(places, decoder.group(tables), strict=True):
             grid[k][r][j] = symbol
 
@@ -241,6 +246,20 @@ class Grids:
         total = sum(m(up, i, row, column) for i in range(len(up))) + sum(m(low, i, r, j) for i in range(len(low)))
         wide = around(up, row, column) + around(low, r, j)
         return [*own, log(nearest), log(total), log(wide), self.rate << 4]
+
+
+def _at(grid, place):
+    k, r, j = place
+    return grid[k][r][j]
+
+
+def put_noise(noise, finest, tables_of_zeros):
+    """From grids to pixels: noise in the place of zeros."""
+    plane = layers.noise(len(finest), len(finest[0]), len(finest[0][0]), 1).tolist()
+    for (k, r, j), number in tables_of_zeros.items():
+        t = number % 64
+        if noise and t >= 4:
+            finest[k][r][j] = noise / 16 * min(0.1 * 640 ** (t / 63), 1 / 12**0.5) * plane[k][r][j]
 
 
 def join(low, high, lifted=1):
@@ -341,12 +360,15 @@ def refined(p, x, i, r, j):
 
 
 def decode(payload: bytes, frequencies, arrays: dict, rate: int, height: int, width: int, channels: int, stride: int):
-    """Payload -> parameters, and grids, fine to coarse."""
+    """Payload -> parameters, grids, fine to coarse, and these with noise."""
     prefix = read_prefix(payload)
     channels, stride = prefix.get("channels", channels), prefix.get("stride", stride)
     decoder = second.Decoder(prefix["rest"], frequencies, 19, 2)
     parameters = dict(reference_for(complete(arrays), prefix["preset"], bool(prefix["foreign"]), channels))
     _, h, s = PRESETS[prefix["preset"]]
     read_changes(decoder, prefix["changes"], parameters, shapes(h, s, channels, len(parameters["out"])))
-    grids = Grids(parameters, channels, rate, -(-height // stride), -(-width // stride)).decode(decoder)
-    return parameters, grids
+    made = Grids(parameters, channels, rate, -(-height // stride), -(-width // stride))
+    grids = made.decode(decoder)
+    noisy = copy.deepcopy(grids)
+    put_noise(prefix["noise"], noisy[0], made.tables_of_zeros)
+    return parameters, grids, noisy

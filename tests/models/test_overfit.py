@@ -17,6 +17,7 @@ from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction, initial, logarithm
 from latentcodec.models.overfit.integer_context import Grids, code_grids
 from latentcodec.models.overfit.integer_context import logarithm as integer_logarithm
+from latentcodec.models.overfit.noise import with_noise
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
     LIMIT,
@@ -351,6 +352,21 @@ def test_networks_of_the_steps_move_alike(latents: torch.Tensor) -> None:
             assert all(torch.allclose(first, other, atol=1e-6) for other in others)
         if declared.group is None:
             assert not differences[declared.name].any()
+
+
+def test_noise_in_the_place_of_zeros() -> None:
+    grid = random_grids(LAYOUT, (60, 60))[0]
+    tables = np.random.default_rng(3).integers(0, 64, grid.shape).astype(np.uint8)
+    assert np.array_equal(with_noise(grid, tables, 0), grid)
+    noisy = with_noise(grid, LOGISTIC + tables, 8)
+    assert noisy.dtype == np.float32
+    assert np.array_equal(noisy[grid != 0], grid[grid != 0])
+    zeros = grid == 0
+    assert not noisy[zeros & (tables < 4)].any()
+    wide, narrow = zeros & (tables > 30), zeros & (tables == 5)
+    assert noisy[wide].std() == pytest.approx(0.5 / 12**0.5, rel=0.05)
+    assert noisy[narrow].std() == pytest.approx(0.5 * 0.1 * 640 ** (5 / 63), rel=0.2)
+    assert abs(noisy[zeros].mean()) < 0.01
 
 
 def test_presets_grow() -> None:

@@ -26,11 +26,17 @@ from latentcodec.pipelines.base import Settings
 from latentcodec.pipelines.objective import PerceptualError
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.overfit_prefix import Affine, Prefix
+from latentcodec.pipelines.perception import Perception
 from latentcodec.pipelines.registry import method_named, model_of, pipeline
 from latentcodec.weights import store
 
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 FAST = Settings(effort=1)
+
+
+def to_unit(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 [H, W, 3] -> [1, 3, H, W] in 0..1."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +89,8 @@ def test_more_effort_saves_bits() -> None:
     def figures(effort: int) -> tuple[float, float]:
         """Bits, and squared error as so many bits more."""
         encoded = codec.encode(photo, api.Quality(50), Settings(effort))
-        prefix, parameters, grids = codec.decode_grids(encoded, photo.shape[:2])
-        restored = codec.synthesise(prefix, parameters, grids, encoded.rate, photo.shape[:2])
+        exact = codec.decode_exactly(encoded, photo.shape[:2])
+        restored = codec.synthesise(exact, encoded.rate, photo.shape[:2])
         return 8 * len(encoded.payload), (restored - latents).square().sum().item() / step**2 / RATE_WEIGHT
 
     fast, slow, adapting = (sum(figures(effort)) for effort in (1, 4, 5))
@@ -114,7 +120,7 @@ def test_taef2(photo: np.ndarray, target: str) -> None:
     loss = psnr(photo, api.decode(data).pixels)
     if target == "100":
         autoencoder = load_autoencoder("taef2", torch.device("cpu"))
-        unit_photo = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
+        unit_photo = to_unit(photo)
         with torch.inference_mode():
             own = autoencoder.decode(autoencoder.encode(unit_photo)).clamp(0, 1)[0].permute(1, 2, 0)
         assert loss > 0.99 * psnr(photo, (255 * own).round().byte().numpy())
@@ -138,17 +144,30 @@ def test_same_seed_same_file(photo: np.ndarray) -> None:
 @pytest.mark.slow
 def test_tuned_for_perception(photo: np.ndarray) -> None:
     """What tuning minimises is lower at the same budget."""
-    truth = torch.from_numpy(photo.copy()).permute(2, 0, 1)[None] / 255
+    truth = to_unit(photo)
     error = PerceptualError(truth)
 
     def figures(tune: str) -> tuple[int, float]:
         data = api.encode(photo, "0.15bpp", method="overfit", settings=Settings(4, tune))
-        decoded = torch.from_numpy(api.decode(data).pixels.copy()).permute(2, 0, 1)[None] / 255
+        decoded = to_unit(api.decode(data).pixels)
         with torch.no_grad():
             return len(data), float(error(decoded, 0))
 
     (plain, before), (tuned, after) = figures("mse"), figures("perceptual")
     assert max(plain, tuned) <= 0.15 * photo.shape[0] * photo.shape[1] / 8
+    assert after < before
+
+
+def test_noise_is_where_it_looks_better() -> None:
+    photo = read_rgb(PHOTO)[:192, 300:556]
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    assert isinstance(codec, OverfitPipeline)
+    plain = codec.encode(photo, api.Quality(40), FAST)
+    noisy = codec.with_noise(plain, photo.shape[:2], Perception(codec.autoencoder.decode, to_unit(photo)))
+    assert Prefix.read(noisy.payload)[0].noise > Prefix.read(plain.payload)[0].noise == 0
+    assert noisy.payload[1:] == plain.payload[1:]
+    error = PerceptualError(to_unit(photo))
+    before, after = (error(to_unit(codec.decode(f, photo.shape[1::-1])), 0).item() for f in (plain, noisy))
     assert after < before
 
 
@@ -201,10 +220,10 @@ def test_every_single_byte_change_is_refused(photo: np.ndarray, folder: Path) ->
 def test_prefix(changed: bool, channels: int) -> None:
     changes = tuple(Change(4 + group, group) for group in range(8)) if changed else (Change(),) * 8
     affine = Affine.of(torch.randn(1, channels, 5, 5)) if channels else None
-    prefix = Prefix(PRESETS[2], changes, affine, 16 if channels else 8)
+    prefix = Prefix(PRESETS[2], changes, affine, 16 if channels else 8, noise=9)
     read, rest = Prefix.read(prefix.write() + b"rest")
     assert rest == b"rest"
-    assert (read.preset, read.changes, read.stride) == (prefix.preset, prefix.changes, prefix.stride)
+    assert (read.preset, read.changes, read.stride, read.noise) == (prefix.preset, prefix.changes, prefix.stride, 9)
     if affine is not None:
         assert read.affine is not None
         assert (read.affine.mean == affine.mean).all()

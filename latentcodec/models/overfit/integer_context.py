@@ -51,18 +51,32 @@ def code_grids(
 
     Returns what the decoder knows: symbols of the narrowest tables are not coded, and are zero.
     """
+    return code_grids_and_tables(coder, parameters, layout, rate, size, source, arithmetic)[0]
+
+
+def code_grids_and_tables(
+    coder: Coder,
+    parameters: Parameters,
+    layout: Layout,
+    rate: int,
+    size: tuple[int, int],
+    source: Grids | None = None,
+    arithmetic: Arithmetic = TORCH,
+) -> tuple[Grids, TableIndex]:
+    """The same -> grids, and the table of every symbol of the finest one, uint8 [bands, C, h, w]."""
     network = _Network(parameters, arithmetic, rate, layout.first_table)
     grids: Grids = []
     descent, above = Descent(layout.channels, layout.split, logarithm, _bordered), None
     shapes = layout.grids(*size)
+    tables: TableIndex = np.zeros(0, np.uint8)
     for level in reversed(range(LEVELS + 1)):
-        grid = _code_level(
+        grid, tables = _code_level(
             coder, network, layout, level, shapes[level], above, None if source is None else source[level]
         )
         grids.insert(0, grid)
         if level:
             above = descent.above_next(np.abs(grid).astype(np.int64), shapes[level - 1][2:])
-    return grids
+    return grids, tables
 
 
 def digest(grids: Grids) -> int:
@@ -144,9 +158,9 @@ def _code_level(
     shape: tuple[int, int, int, int],
     above: Above | None,
     source: npt.NDArray[np.int32] | None,
-) -> npt.NDArray[np.int32]:
+) -> tuple[npt.NDArray[np.int32], TableIndex]:
     flat = (shape[0] * shape[1], *shape[2:])
-    grid = np.zeros(flat, np.int32)
+    grid, chosen = np.zeros(flat, np.int32), np.zeros(flat, np.uint8)
     bordered = np.zeros((flat[0], flat[1] + 2, flat[2] + 2), np.int64)
     wanted = None if source is None else source.reshape(flat)
     for step in range(STEPS):
@@ -160,6 +174,7 @@ def _code_level(
         start = 0
         for region, table in zip(parts, tables, strict=True):
             grid[region.index] = coded[start : start + table.size].reshape(table.shape)
+            chosen[region.index] = table
             start += table.size
         bordered[:, 1:-1, 1:-1] = np.abs(grid)
-    return grid.reshape(shape)
+    return grid.reshape(shape), chosen.reshape(shape)

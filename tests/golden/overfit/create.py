@@ -10,6 +10,7 @@ parameters).
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from latentcodec.models.overfit.presets import PRESETS
 from latentcodec.pipelines.autoencoders import Autoencoder
 from latentcodec.pipelines.base import Encoded, Settings
 from latentcodec.pipelines.overfit import OverfitPipeline
+from latentcodec.pipelines.overfit_prefix import Prefix
 from latentcodec.rate import Quality
 from latentcodec.weights import store
 from tests import tiny
@@ -47,7 +49,10 @@ CASES = {
     "predicted-foreign": ((61, 77), 65, 1, 2, True, PREDICTED),
     "finest": ((93, 71), 98, 4, 3, False, FINEST),
     "finest-foreign": ((67, 58), 90, 5, 2, True, FINEST),
+    "noise": ((89, 67), 60, 1, 3, False, FINEST),
+    "noise-foreign": ((69, 58), 70, 1, 1, True, FINEST),
 }
+NOISE = {"noise": 7, "noise-foreign": 15}
 FINGERPRINTS = {False: 0x1111, True: 0x2222}
 
 
@@ -66,11 +71,11 @@ def load(name: str) -> OverfitPipeline:
 def symbols_digest(pipeline: OverfitPipeline, file: LcodecFile) -> str:
     """SHA-256 of the parameters (int16) in the order of their declaration and of all grids (int32), little-endian."""
     encoded = Encoded(file.rate, file.symbols, file.payload, 0.0)
-    _, parameters, grids = pipeline.decode_grids(encoded, (file.height, file.width))
+    exact = pipeline.decode_exactly(encoded, (file.height, file.width))
     digest = hashlib.sha256()
-    for value in parameters.values():
+    for value in exact.parameters.values():
         digest.update(value.astype("<i2").tobytes())
-    for grid in grids:
+    for grid in exact.grids:
         digest.update(grid.astype("<i4").tobytes())
     return digest.hexdigest()
 
@@ -84,6 +89,8 @@ def create(name: str) -> None:
     pipeline = load(name)
     pixels = read_rgb(PHOTO)[100 : 100 + height, 200 : 200 + width]
     encoded = pipeline.encode(pixels, Quality(quality), Settings(effort), PRESETS[preset])
+    prefix, data = Prefix.read(encoded.payload)
+    encoded = replace(encoded, payload=replace(prefix, noise=NOISE.get(name, 0)).write() + data)
     file = LcodecFile(1, width, height, encoded.rate, pipeline.fingerprint, encoded.symbols, encoded.payload, ())
     path.write_bytes(container.write(file))
     (FOLDER / f"{name}.png").write_bytes(write_picture(Picture(pipeline.decode(encoded, (width, height))), ".png"))
