@@ -1,10 +1,12 @@
 """Both directions between a CUDA device and the CPU, and how long they take: python -m tests.gpu_check
 
 A file that one writes, the other decodes, or the line says what went wrong. Pixels may differ by rounding; symbols may
-not, and a file whose symbols differ is refused. Imported checkpoints of the full scale are checked with the rest.
+not, and a file whose symbols differ is refused. Imported checkpoints of the full scale are checked with the rest, or
+random networks of its sizes where there are none.
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
@@ -19,6 +21,7 @@ from latentcodec.errors import LcodecError
 from latentcodec.image import Pixels, read_rgb, resized_crop
 from latentcodec.pipelines.base import Settings
 from latentcodec.weights import store
+from tests import large_check
 
 PHOTO = Path(__file__).parent / "data" / "coffee.png"
 SIZE = 512
@@ -45,10 +48,15 @@ class Row:
         return "| " + " | ".join(f"{x:.2f}" if isinstance(x, float) else str(x) for x in astuple(self)) + " |"
 
 
-def models() -> list[Model]:
-    """What ships, and what was imported."""
+def models(folder: Path) -> list[Model]:
+    """What ships, and what was imported; else random networks, written into the folder."""
     shipped: list[Model] = [("stablecodec", None), ("sodec", None), ("overfit", None)]
-    return shipped + [("stablecodec", str(path)) for path in store.kept()]
+    checkpoints = store.kept()
+    if not checkpoints:
+        large_check.write_in_a_process(folder)
+        large_check.put_in_place(folder)
+        checkpoints = [folder / large_check.CHECKPOINT]
+    return shipped + [("stablecodec", str(path)) for path in checkpoints]
 
 
 def check(device: str, model: Model, pixels: Pixels, rounds: int = ROUNDS) -> Row:
@@ -104,9 +112,11 @@ def main() -> int:
         return 4
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, a picture of {SIZE}x{SIZE} pixels at {TARGET}")
     well = True
-    for line, right in lines("cuda", resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), SIZE), models()):
-        print(line, flush=True)
-        well &= right
+    pixels = resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), SIZE)
+    with tempfile.TemporaryDirectory() as folder:
+        for line, right in lines("cuda", pixels, models(Path(folder))):
+            print(line, flush=True)
+            well &= right
     return 0 if well else 1
 
 

@@ -56,6 +56,17 @@ def write_networks(folder: Path) -> None:
         store.write_tensors(network.state_dict(), folder / name, {})
 
 
+def write_in_a_process(folder: Path) -> None:
+    """The same, so that this process never has them in memory, nor their type as a default."""
+    subprocess.run([sys.executable, "-c", _WRITE, str(folder)], check=True)
+
+
+def put_in_place(folder: Path) -> None:
+    """SD-Turbo's networks are those in the folder from now on."""
+    networks = {name: store.Mapped(folder / file) for name, file in NETWORKS.items()}
+    stablecodec_full.store.load_one_by_one = networks.get  # type: ignore[assignment]
+
+
 def compute_largest_tiles_only(count: int, pipeline: FullStableCodecPipeline) -> None:
     """Zeros stand for the results of all other tiles and windows, and take up their memory."""
 
@@ -93,8 +104,7 @@ def compute_largest_tiles_only(count: int, pipeline: FullStableCodecPipeline) ->
 
 def run(what: str, folder: Path, size: tuple[int, int], limit: int, tiles: int | None) -> None:
     """One direction, in this process; prints its line."""
-    networks = {name: store.Mapped(folder / file) for name, file in NETWORKS.items()}
-    stablecodec_full.store.load_one_by_one = networks.get  # type: ignore[assignment]
+    put_in_place(folder)
     pipeline = FullStableCodecPipeline(store.read_weights(folder / CHECKPOINT), torch.device("cpu"))
     if tiles is not None:
         compute_largest_tiles_only(tiles, pipeline)
@@ -131,7 +141,7 @@ def main() -> None:
         run(given.what, given.folder, (width, height), parse_bytes(given.limit), given.tiles)
         return
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-c", _WRITE, folder], check=True)
+        write_in_a_process(Path(folder))
         for what in (ENCODE, DECODE):
             again = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--folder", folder, "--what", what]
             subprocess.run(again, check=True)

@@ -28,13 +28,14 @@ from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.doubles import Depthwise, Pointwise, in_doubles
 from latentcodec.models.stablecodec.full.guarded import GuardedEntropy
-from latentcodec.models.stablecodec.full.load import place
+from latentcodec.models.stablecodec.full.load import PROMPT, place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines import registry, stablecodec_full
-from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.both import Both
-from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline
+from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline, as_shipped
 from latentcodec.weights import hashing, store
+from tests import tiny_full
 
 pytest.importorskip("diffusers")
 SMALL = StableDiffusionConfig(
@@ -502,3 +503,20 @@ def test_checkpoints_that_hold_code_are_refused(imported: Path) -> None:
 
 def run(*arguments: str | Path) -> None:
     cli.main([*map(str, arguments)], standalone_mode=False)
+
+
+def test_budgets_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With scales as those of a trained model, between the narrowest and the widest tables: in random ones all jump."""
+    rows = tiny_full.rows()
+    monkeypatch.setattr(stablecodec_full.store, "load_one_by_one", rows.get)
+    whole = tiny_full.tensors()
+    shipped, metadata = as_shipped(whole, whole[PROMPT], tiny_full.CONFIG)
+    codec = FullStableCodecPipeline(store.Weights(shipped, metadata, 1), torch.device("cpu"))
+    photo = read_rgb(PHOTO)[:200, :300]
+    fills = []
+    for size in (900, 1200, 1500, 1800):
+        encoded = codec.encode(photo, PayloadBudget(size))
+        assert len(encoded.payload) <= size
+        fills.append(len(encoded.payload) / size)
+    print(fills)
+    assert np.mean(fills) >= 0.98
