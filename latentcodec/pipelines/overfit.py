@@ -35,7 +35,7 @@ from latentcodec.rate import Quality
 
 LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
 WHOLE_PIXELS = 16_000_000
-NOISE_TRIED = (0, 2, 4, 6, 8, 11)
+NOISE_TRIED = (0, 2, 4, 6, 8, 10, 12, 15)
 PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
 
 

@@ -25,7 +25,7 @@ PREFIX = (
     BitField("preset", 2, "number of the preset: vlop, lop, mop, hop"),
     BitField("changed", 1, "parameters differ from the reference: the list of changes follows"),
     BitField("foreign", 1, "the reference was made for another autoencoder: channels, stride and affine follow"),
-    BitField("noise", 4, "amount of noise in the place of zeros at the finest level, in sixteenths; 0: none"),
+    BitField("noise", 4, "amount of noise in the place of zeros at the finest level, in tenths; 0: none"),
 )
 CHANGES = tuple(part for group in range(GROUPS) for part in _change_fields(group))
 FOREIGN = (

@@ -259,7 +259,7 @@ def put_noise(noise, finest, tables_of_zeros):
     for (k, r, j), number in tables_of_zeros.items():
         t = number % 64
         if noise and t >= 4:
-            finest[k][r][j] = noise / 16 * min(0.1 * 640 ** (t / 63), 1 / 12**0.5) * plane[k][r][j]
+            finest[k][r][j] = noise / 10 * min(0.1 * 640 ** (t / 63), 1 / 12**0.5) * plane[k][r][j]
 
 
 def join(low, high, lifted=1):

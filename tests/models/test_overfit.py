@@ -358,7 +358,7 @@ def test_noise_in_the_place_of_zeros() -> None:
     grid = random_grids(LAYOUT, (60, 60))[0]
     tables = np.random.default_rng(3).integers(0, 64, grid.shape).astype(np.uint8)
     assert np.array_equal(with_noise(grid, tables, 0), grid)
-    noisy = with_noise(grid, LOGISTIC + tables, 8)
+    noisy = with_noise(grid, LOGISTIC + tables, 5)
     assert noisy.dtype == np.float32
     assert np.array_equal(noisy[grid != 0], grid[grid != 0])
     zeros = grid == 0

@@ -14,7 +14,7 @@ from latentcodec.coding.tables import FIRST_CODED_TABLE, LOG_SCALE_STEP, SMALLES
 from latentcodec.models.blocks.noise import uniform_noise
 
 SEED = 1
-PARTS = 16  # of the deviation
+PARTS = 10  # of the deviation
 UNIFORM_DEVIATION = 1 / math.sqrt(12)  # of all that is rounded to zero
 
 
