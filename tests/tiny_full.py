@@ -13,6 +13,7 @@ from latentcodec.models.diffusion.vision import SIDE, build_dino
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.density import Density
+from latentcodec.models.stablecodec.full.load import place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 
 SMALL = StableDiffusionConfig(
@@ -42,6 +43,12 @@ def tensors(seed: int = 0) -> dict[str, Tensor]:
         found[f"codec.adapter_out.{step}.branch2.bias"][CONFIG.channels :] += 6
     found |= {f"bottleneck.{name}": value.detach() for name, value in Density(16).state_dict().items()}
     return found | {"prompt": torch.randn(1, SMALL.tokens, SMALL.context)}
+
+
+def model() -> FullStableCodec:
+    """The model of `tensors` and `rows`, in float32."""
+    frozen = rows()
+    return place(CONFIG, tensors(), frozen["sd-turbo-vae"], frozen["sd-turbo-unet"], torch.float32)
 
 
 def rows() -> dict[str, dict[str, Tensor]]:

@@ -24,6 +24,7 @@ from torch import Tensor
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.denoiser import one_step_x0
 from latentcodec.models.stablecodec.full.checkpoint import convert
+from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.models.stablecodec.full.model import FullStableCodec
@@ -47,25 +48,38 @@ def differences(model: FullStableCodec, dump: dict[str, Tensor]) -> Iterator[tup
     codec = model.codec
     yield "y", relative(model.analyse(dump["latents"], dump["aux"]), dump["y"])
     yield "z", relative(codec.h_a(dump["y"]), dump["z"])
-    base, total = codec.h_s(dump["z_hat"]), torch.zeros_like(dump["y"])
+    found = steps(codec, dump["y"], dump["z_hat"])
     for step in range(STEPS):
-        means, scales = codec.parameters_of_step(step, base)
-        yield f"means of step {step}", relative(means, dump[f"means{step}"])
-        yield f"scales of step {step}", relative(scales, dump[f"scales{step}"])
-        mask = torch.from_numpy(step_mask(step, *means.shape[1:])).float()
-        symbols = ((dump["y"] - means) * mask).round()
-        wrong = int((symbols != dump[f"symbols{step}"]).sum())
-        yield f"symbols of step {step} that differ, share", wrong / float(mask.sum())
-        decoded = codec.corrected(step, (symbols + means) * mask, base, mask)
-        base = base * (1 - mask) + decoded
-        total = total + decoded
-    yield "y^", relative(total, dump["y_hat"])
+        for what in ("means", "scales"):
+            yield f"{what} of step {step}", relative(found[f"{what}{step}"], dump[f"{what}{step}"])
+        wrong = found[f"symbols{step}"] != dump[f"symbols{step}"]
+        yield f"symbols of step {step} that differ, share", STEPS * float(wrong.float().mean())
+    yield "y^", relative(found["y_hat"], dump["y_hat"])
     features = codec.g_s(dump["y_hat"])
     yield "features F", relative(features, dump["F"])
     yield "residual latent", relative(codec.aux(dump["y_hat"]), dump["res"])
-    diffusion = model.config.stable_diffusion
-    noise = model.unet(dump["F"], diffusion.timestep, encoder_hidden_states=dump["prompt"]).sample
-    yield "x_0", relative(one_step_x0(dump["F"][:, :4], noise, model.config.alpha_bar), dump["x0"])
+    yield "x_0", relative(x0_of(model, dump["F"], dump["prompt"]), dump["x0"])
+
+
+def steps(codec: LatentCodec, y: Tensor, z_hat: Tensor) -> dict[str, Tensor]:
+    """From y and z^ to y^: means, scales and symbols of the four steps, under the names of a dump."""
+    base, total = codec.h_s(z_hat), torch.zeros_like(y)
+    found: dict[str, Tensor] = {}
+    for step in range(STEPS):
+        means, scales = codec.parameters_of_step(step, base)
+        mask = torch.from_numpy(step_mask(step, *means.shape[1:])).float()
+        symbols = ((y - means) * mask).round()
+        found |= {f"means{step}": means, f"scales{step}": scales, f"symbols{step}": symbols}
+        decoded = codec.corrected(step, (symbols + means) * mask, base, mask)
+        base = base * (1 - mask) + decoded
+        total = total + decoded
+    return found | {"y_hat": total}
+
+
+def x0_of(model: FullStableCodec, features: Tensor, prompt: Tensor) -> Tensor:
+    """F and the text -> x_0."""
+    noise = model.unet(features, model.config.stable_diffusion.timestep, encoder_hidden_states=prompt).sample
+    return one_step_x0(features[:, :4], noise, model.config.alpha_bar)
 
 
 @torch.inference_mode()

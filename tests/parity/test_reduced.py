@@ -6,11 +6,14 @@ reduced.safetensors holds what they returned; its metadata say which commit and 
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from latentcodec.coding.tables import TOTAL
+from latentcodec.coding.symbols import BitCounter
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LOG_SCALE_STEP, SMALLEST_SCALE, TOTAL
+from latentcodec.models.blocks.integers import nearest
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.denoiser import one_step_x0
 from latentcodec.models.stablecodec.full.checkpoint import FILTERS, RANK_UNET, RANK_VAE, merged
@@ -18,11 +21,13 @@ from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.doubles import in_doubles
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
+from latentcodec.models.stablecodec.full.guarded import MEAN_BITS, NEUTRAL_RATE, GuardedEntropy
 from latentcodec.weights.store import read_weights
 from tests.parity import reduced
 from tests.parity.compare_stablecodec import relative
 
 LARGEST_RELATIVE = 1e-5
+SMALLEST_CODED_SCALE = SMALLEST_SCALE * np.exp((FIRST_CODED_TABLE - 0.5) * LOG_SCALE_STEP)
 Tensors = dict[str, Tensor]
 
 
@@ -78,6 +83,30 @@ def test_four_steps_of_context(dtype: torch.dtype, codec: LatentCodec, golden: T
         base = base * (1 - mask) + decoded
         total = total + decoded
     check(total, golden["y_hat"])
+
+
+def test_symbols_of_files(codec: LatentCodec, golden: Tensors) -> None:
+    """As files have them: the same wherever they are coded, but where a mean that was snapped to 1/64 decides."""
+    entropy = GuardedEntropy(codec, np.ones((1, 1), np.int64), golden["z_hat"][0, :, 0, 0].double().numpy())
+    double = in_doubles(codec)
+    base, snapping, compared = double.h_s(golden["z_hat"].double()), 0, 0
+    for step in range(STEPS):
+        mask = step_mask(step, *golden["y"].shape[1:])
+        y, means, scales = (golden[name][0].numpy()[mask] for name in ("y", f"means{step}", f"scales{step}"))
+        theirs = golden[f"symbols{step}"][0].numpy()[mask]
+        _, values = entropy._code_step(BitCounter(), NEUTRAL_RATE, step, base, mask, y, nearest)
+        ours, coded = np.rint(values - means), scales > SMALLEST_CODED_SCALE
+        undecided = np.abs(np.abs(y - means - theirs) - 0.5) < 2.0**-MEAN_BITS / 2 + 1e-5
+        assert np.array_equal(ours[coded & ~undecided], theirs[coded & ~undecided])
+        assert np.abs(ours - theirs)[coded].max() <= 1
+        snapping += int((ours != theirs)[coded].sum())
+        compared += int(coded.sum())
+        where = torch.from_numpy(mask)[None].double()
+        symbols = golden[f"symbols{step}"].double()
+        decoded = double.corrected(step, (symbols + golden[f"means{step}"].double()) * where, base, where)
+        base = base * (1 - where) + decoded
+    assert compared > 500
+    assert snapping < 0.02 * compared
 
 
 def test_one_step_of_the_scheduler(golden: Tensors) -> None:
