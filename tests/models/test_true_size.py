@@ -4,7 +4,6 @@ LCODEC_TRUE_SIZE=1 pytest -s tests/models/test_true_size.py        prints second
 """
 
 import dataclasses
-import json
 import os
 import resource
 import time
@@ -16,26 +15,32 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from latentcodec.image import read_rgb, resized_crop
+from latentcodec.cli.main import cli
+from latentcodec.image import Picture, read_rgb, resized_crop, write_picture
+from latentcodec.metrics.perceptual import LPIPS, VGG16
+from latentcodec.models.diffusion import prompt
 from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
+from latentcodec.models.diffusion.vision import CLIP_SIZES, SIDE, build_dino
 from latentcodec.models.sodec.config import SCALES
 from latentcodec.models.sodec.export import export
 from latentcodec.models.sodec.model import Sodec
+from latentcodec.models.stablecodec.full.adapted import to_state
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
-from latentcodec.models.stablecodec.full.density import z_frequencies
-from latentcodec.pipelines import frozen, stablecodec_full
-from latentcodec.pipelines.registry import FULL_SCALE
+from latentcodec.pipelines import frozen
 from latentcodec.pipelines.sodec import SodecPipeline
-from latentcodec.pipelines.stablecodec_full import FREQUENCIES, FullStableCodecPipeline
+from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline, as_shipped
 from latentcodec.rate import Quality
-from latentcodec.train import sodec
+from latentcodec.train import objective, sodec, stablecodec_full
 from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.stages import STAGES, LossWeights
 from latentcodec.weights import store
 from tests.models.test_full_scale import published
+from tests.models.test_stablecodec_full import as_saved
 
+transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.skipif("LCODEC_TRUE_SIZE" not in os.environ, reason="minutes, and 16 GB: LCODEC_TRUE_SIZE=1")
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 PICTURE = resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), 512)
@@ -92,29 +97,99 @@ def test_a_file_and_a_training_step(rows: None, tmp_path: Path) -> None:
             assert pipeline.decode(encoded, (512, 512), fidelity).shape == (512, 512, 3)
 
 
-def test_a_file_of_the_published_stablecodec(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = FullConfig()
+@pytest.fixture(scope="module")
+def checkpoint() -> dict[str, Tensor]:
+    """Random weights of a published checkpoint's layout."""
     torch.manual_seed(0)
-    tensors = {
+    return {
         name: torch.randn(shape) * max(1, shape[1:].numel()) ** -0.5 + (1.0 if name.endswith("norm.weight") else 0.0)
-        for name, shape in expected_shapes(config).items()
+        for name, shape in expected_shapes(FullConfig()).items()
     }
-    bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
-    tensors |= {FREQUENCIES: z_frequencies(bottleneck), "prompt": torch.randn(1, 77, 1024)}
+
+
+@pytest.fixture
+def sd_turbo(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Tensor]]:
+    """Random networks in the place of SD-Turbo's, and of what judges pictures in training."""
+    sizes = FullConfig().stable_diffusion
     torch.set_default_dtype(torch.float16)
     try:
         rows = {
-            "sd-turbo-vae": FrozenAutoencoder(config.stable_diffusion).network.state_dict(),
-            "sd-turbo-unet": build_unet(config.stable_diffusion).state_dict(),
+            "sd-turbo-vae": FrozenAutoencoder(sizes).network.state_dict(),
+            "sd-turbo-unet": build_unet(sizes).state_dict(),
+            "sd-turbo-text": transformers.CLIPTextModel(transformers.CLIPTextConfig(**prompt.SIZES)).state_dict(),
+            "dinov2-b14": build_dino(sizes).state_dict(),
+            "clip-vit-b32": clip_tensors(),
         }
     finally:
         torch.set_default_dtype(torch.float32)
-    monkeypatch.setattr(stablecodec_full.store, "load_one_by_one", rows.get)
-    described = {"model": json.dumps({"kind": FULL_SCALE, "config": config.to_json()})}
+    load = store.load
+    held = {name: store.Weights(tensors, {}, 0) for name, tensors in rows.items()}
+    monkeypatch.setattr(store, "load_one_by_one", rows.get)
+    monkeypatch.setattr(store, "load", lambda name: held.get(name) or load(name))
+    return rows
+
+
+def clip_tensors() -> dict[str, Tensor]:
+    package = transformers.CLIPVisionModelWithProjection, transformers.CLIPVisionConfig
+    vision_side = package[0](package[1](image_size=SIDE, **CLIP_SIZES)).state_dict()
+    text_side = {"text_model.unused": torch.zeros(1), "vision_model.embeddings.position_ids": torch.arange(50)}
+    return {**vision_side, **text_side}
+
+
+def test_a_file_of_the_published_stablecodec(
+    checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]]
+) -> None:
+    tensors, metadata = as_shipped(checkpoint, torch.randn(1, 77, 1024), FullConfig())
     with measured("loading, adapters merged"):
-        pipeline = FullStableCodecPipeline(store.Weights(tensors, described, 1), torch.device("cpu"))
+        pipeline = FullStableCodecPipeline(store.Weights(tensors, metadata, 1), torch.device("cpu"))
     with measured("encode"):
         encoded = pipeline.encode(PICTURE, Quality(50))
     for turn in ("decode, first", "decode, again"):
         with measured(turn):
             assert pipeline.decode(encoded, (512, 512)).shape == (512, 512, 3)
+
+
+def test_commands_at_true_size(
+    checkpoint: dict[str, Tensor],
+    sd_turbo: dict[str, dict[str, Tensor]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As typed, from a checkpoint as it is published."""
+    monkeypatch.setenv("LCODEC_CACHE", str(tmp_path / "cache"))
+    states, elic = as_saved(checkpoint, old=True)
+    torch.save(states, tmp_path / "stablecodec_ft8.pkl")
+    torch.save(elic, tmp_path / "elic_official.pth")
+    photo, coded, decoded = (str(tmp_path / name) for name in ("photo.png", "photo.lcx", "decoded.png"))
+    Path(photo).write_bytes(write_picture(Picture(PICTURE), ".png"))
+    for arguments in (
+        ("weights", "import", str(tmp_path / "stablecodec_ft8.pkl")),
+        ("weights", "merge", "stablecodec_ft8"),
+        ("encode", photo, "--scale", "sd-turbo", "-q", "0.3bpp", "--best-effort", "-o", coded),
+        ("decode", coded, "-o", decoded),
+    ):
+        with measured(f"lcodec {arguments[0]}"):
+            cli.main(arguments, standalone_mode=False)
+    assert read_rgb(Path(decoded)).shape == PICTURE.shape
+
+
+def test_a_training_step_of_the_published_stablecodec(
+    checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of its second stage, which has every loss."""
+    monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16()).requires_grad_(False))
+    monkeypatch.setattr(store, "load", lambda name: SimpleNamespace(tensors=sd_turbo.get(name, {})))
+    with measured("networks"):
+        stage = dataclasses.replace(STAGES["stablecodec-ft8-sd-turbo"], batch=1)
+        task = stablecodec_full.FullStableCodecTask(stage, torch.device("cpu"))
+        state = to_state(checkpoint | {"prompt": torch.randn(1, 77, 1024)}, FullConfig())
+        task.start_from({f"codec.{name}": value for name, value in state.items()}, iter(()))
+        optimiser = Optimiser(task.model)
+    trained = {name: p for name, p in task.model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trained.items()}
+    with measured("training step"):
+        loss, _ = task.loss(torch.from_numpy(PICTURE.copy()).permute(2, 0, 1)[None], 0)
+        loss.backward()
+        optimiser.step(1e-4)
+    assert torch.isfinite(loss)
+    assert [name for name, p in trained.items() if torch.equal(p, before[name])] == []
