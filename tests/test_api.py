@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import latentcodec
 from latentcodec import (
@@ -22,6 +23,8 @@ from latentcodec import (
     to_pillow,
 )
 from latentcodec.errors import BudgetError, InputError, LimitError
+from latentcodec.pipelines import registry
+from latentcodec.pipelines.base import Settings
 from latentcodec.rate import budget_bytes
 
 PHOTO = read_picture(Path(__file__).parent / "data" / "coffee.png")
@@ -163,3 +166,12 @@ def test_everything_promised_is_exported() -> None:
         assert getattr(latentcodec, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         latentcodec.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(("method", "effort"), [("stablecodec", 2), ("overfit", 1)])
+def test_the_mode_of_gradients_does_not_matter(method: str, effort: int) -> None:
+    expected = encode(SMALL, "20", method=method, settings=Settings(effort))
+    registry._shipped.cache_clear()  # loaded within, too
+    with torch.inference_mode():
+        assert encode(SMALL, "20", method=method, settings=Settings(effort)) == expected
+    registry._shipped.cache_clear()

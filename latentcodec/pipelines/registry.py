@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -198,6 +200,16 @@ def _shipped(method: Method, model: str, device: str) -> Pipeline:
     return _built(method, model, device)
 
 
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Whatever mode the caller is in: encoders with effort differentiate, and tensors made without them never can."""
+    import torch
+
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        yield
+
+
+@with_gradients()
 def _built(method: Method, model: str, device: str) -> Pipeline:
     resolved = resolve_device(device)
     if method.fits:
