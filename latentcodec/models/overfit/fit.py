@@ -158,7 +158,7 @@ class Fit:
         """Move a random share of the symbols to where they cost least."""
         for level, chosen in enumerate(self._cheapest(RATE_WEIGHT)):
             if share < 1:
-                moving = torch.rand(chosen.shape, generator=generator) < share
+                moving = torch.rand(chosen.shape, generator=generator).to(chosen.device) < share
                 chosen = torch.where(moving, chosen, self.symbols[level])
             self.symbols[level] = chosen
 

@@ -136,7 +136,7 @@ class FittedFunction(nn.Module):
             kinds = ((0, 1), (1, 0), (1, 1)) if level < LEVELS else ((0, 0),)
             where = min(level, LEVELS - 1)
             split, wavelet = (
-                torch.stack([down[where][a][:, None] * right[where][b] for a, b in kinds])
+                torch.stack([down[where][a][:, None] * right[where][b] for a, b in kinds]).to(self.lifted.device)
                 for down, right in zip(rows, columns, strict=True)
             )
             by_channel = torch.where(self.lifted > 0, wavelet[:, None], split[:, None])  # [bands, C, h, w]
@@ -174,7 +174,7 @@ class FittedFunction(nn.Module):
             for region in parts:
                 result[region.index] = self._position(level, step, region, seen, above, rate)
             if step < STEPS - 1:
-                seen_before = bordered * _known_after(step, result)
+                seen_before = bordered * _known_after(step, result).to(bordered.device)
         return result
 
     def _position(
