@@ -21,6 +21,7 @@ from latentcodec import (
     parse_target,
     read_picture,
     to_pillow,
+    write_picture,
 )
 from latentcodec.errors import BudgetError, InputError, LimitError
 from latentcodec.pipelines import registry
@@ -62,7 +63,7 @@ def test_chunks_that_nobody_could_decode_are_not_written() -> None:
 
 def test_the_library_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (Path(__file__).parents[1] / "docs" / "library.md").read_text()
-    (tmp_path / "photo.png").write_bytes((Path(__file__).parent / "data" / "coffee.png").read_bytes())
+    (tmp_path / "photo.png").write_bytes(write_picture(Picture(PHOTO.pixels[:200, :300]), ".png"))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert blocks

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentcodec.cli.main import cli
+from latentcodec.image import Picture, read_rgb, write_picture
 
 PHOTOS = Path(__file__).parents[1] / "data"
 
@@ -29,8 +30,11 @@ def test_refused(options: list[str], said: str) -> None:
 
 def test_rates_within_are_compared_as_well(tmp_path: Path) -> None:
     qualities = "20,25,30,35,40,55"
+    (tmp_path / "photos").mkdir()
+    photo = Picture(read_rgb(PHOTOS / "coffee.png")[:256, :384])
+    (tmp_path / "photos" / "a.png").write_bytes(write_picture(photo, ".png"))
     options = ["--efforts", "1", "--qualities", qualities, "--within", "0.005-0.3", "-o", str(tmp_path / "rows.tsv")]
-    done = CliRunner().invoke(cli, ["latents", str(PHOTOS), *options])
+    done = CliRunner().invoke(cli, ["latents", str(tmp_path / "photos"), *options])
     assert done.exit_code == 0, done.output
     found = re.findall(r"overfit:1 against (\w+)( at 0.005-0.3 bpp)?: BD-rate (\S+) %", done.output)
     rates = {(anchor, bool(where)): float(rate) for anchor, where, rate in found}

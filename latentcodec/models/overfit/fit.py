@@ -9,7 +9,7 @@ Then every symbol takes the integer next to its target, the one below it, or zer
 
     curvature * (symbol - target)^2  +  weight * (bits(symbol) + |symbol| * context gradient)
 
-A random part of them moves in a round, since they are chosen as if the others stood still: half at first, then fewer.
+A random part of them moves in a round, since they are chosen as if the others stood still: most at first, then fewer.
 Basis functions are not quite orthogonal, so the distortion curves the more the more of them move at once: the curvature
 is the squared norm times what that makes of it. Gradient descent on rounded values (straight-through) was tried in
 place of this and diverges: docs/training.md.
