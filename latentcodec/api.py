@@ -64,13 +64,15 @@ def encode_picture(
         model = _checkpoint(chosen, scale, model, target, width * height)
     chosen.check(settings)
     codec = pipeline(chosen, model_named(chosen, vae, model), device)
-    budget = 0 if isinstance(target, Quality) else budget_bytes(target, width * height)
-    wanted = target if isinstance(target, Quality) else PayloadBudget(max(0, budget - overhead), best_effort)
-    try:
-        with with_gradients():
-            encoded = codec.encode(picture.pixels, wanted, settings)
-    except OutOfReachError as reach:
-        raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
+    with with_gradients():
+        if isinstance(target, Quality):
+            encoded = codec.encode(picture.pixels, target, settings)
+        else:
+            budget = budget_bytes(target, width * height)
+            try:
+                encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort), settings)
+            except OutOfReachError as reach:
+                raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
     parsed = LcodecFile(
         codec.codec_id, width, height, encoded.rate, codec.fingerprint, encoded.symbols, encoded.payload, chunks
     )

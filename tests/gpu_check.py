@@ -8,7 +8,7 @@ random networks of its sizes where there are none.
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from statistics import median
@@ -48,15 +48,15 @@ class Row:
         return "| " + " | ".join(f"{x:.2f}" if isinstance(x, float) else str(x) for x in astuple(self)) + " |"
 
 
-def models(folder: Path) -> list[Model]:
-    """What ships, and what was imported; else random networks, written into the folder."""
-    shipped: list[Model] = [("stablecodec", None), ("sodec", None), ("overfit", None)]
-    checkpoints = store.kept()
-    if not checkpoints:
+def models(folder: Path) -> Iterator[Model]:
+    """What ships, and what was imported; else random networks, written into the folder when their turn has come."""
+    yield from (("stablecodec", None), ("sodec", None), ("overfit", None))
+    imported = store.kept()
+    yield from (("stablecodec", str(path)) for path in imported)
+    if not imported:
         large_check.write_in_a_process(folder)
         large_check.put_in_place(folder)
-        checkpoints = [folder / large_check.CHECKPOINT]
-    return shipped + [("stablecodec", str(path)) for path in checkpoints]
+        yield "stablecodec", str(folder / large_check.CHECKPOINT)
 
 
 def check(device: str, model: Model, pixels: Pixels, rounds: int = ROUNDS) -> Row:
@@ -86,7 +86,7 @@ def check(device: str, model: Model, pixels: Pixels, rounds: int = ROUNDS) -> Ro
     )
 
 
-def lines(device: str, pixels: Pixels, chosen: list[Model]) -> Iterator[tuple[str, bool]]:
+def lines(device: str, pixels: Pixels, chosen: Iterable[Model]) -> Iterator[tuple[str, bool]]:
     """Lines of the table, each with whether all went well."""
     yield HEADING, True
     yield "|---" * HEADING.count(" | ") + "|---|", True

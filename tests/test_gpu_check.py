@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,6 +27,18 @@ def test_what_cannot_be_decoded_is_a_line_and_a_failure(monkeypatch: pytest.Monk
     *_, (line, well) = gpu_check.lines("cpu", PIXELS, [("stablecodec", None)])
     assert line.startswith("stablecodec: ")
     assert not well
+
+
+def test_random_networks_where_none_were_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written = []
+    monkeypatch.setenv("LCODEC_CACHE", str(tmp_path))
+    monkeypatch.setattr(gpu_check.large_check, "write_in_a_process", written.append)
+    monkeypatch.setattr(gpu_check.large_check, "put_in_place", written.append)
+    models = gpu_check.models(tmp_path / "networks")
+    assert [next(models) for _ in range(3)] == [("stablecodec", None), ("sodec", None), ("overfit", None)]
+    assert not written
+    assert next(models) == ("stablecodec", str(tmp_path / "networks" / "checkpoint.safetensors"))
+    assert written == [tmp_path / "networks"] * 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")

@@ -19,7 +19,7 @@ from latentcodec.image import Pixels
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.tiles import Tile, tiles
 from latentcodec.models.overfit.function import FittedFunction
-from latentcodec.models.overfit.integer_context import Grids, code_grids_and_tables, digest
+from latentcodec.models.overfit.integer_context import Grids, code_grids, digest
 from latentcodec.models.overfit.noise import with_noise
 from latentcodec.models.overfit.parameters import UNCHANGED, Parameters, code_differences
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
@@ -82,8 +82,10 @@ class OverfitPipeline:
         perception = self._perception(pixels, affine) if settings.tune == PERCEPTUAL else None
         work = Encoding(self.layout(preset), prefix, reference, latents, settings, perception)
         encoded = work.at_quality(target) if isinstance(target, Quality) else work.within(target)
-        self.decode_exactly(encoded, pixels.shape[:2])  # no file leaves that does not decode here
-        return encoded if perception is None else self.with_noise(encoded, pixels.shape[:2], perception)
+        exact = self.decode_exactly(encoded, pixels.shape[:2])  # no file leaves that does not decode here
+        if perception is None or not perception.sees_texture or settings.stopped():
+            return encoded
+        return self._with_best_noise(encoded, exact, pixels.shape[:2], perception)
 
     @torch.inference_mode()
     def decode(
@@ -92,8 +94,12 @@ class OverfitPipeline:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         self._check_size(width * height, LimitError)
-        exact = self.decode_exactly(encoded, (height, width))
-        latents = self.synthesise(exact, encoded.rate, (height, width))
+        return self._paint(self.decode_exactly(encoded, (height, width)), encoded.rate, (height, width))
+
+    @torch.inference_mode()
+    def _paint(self, exact: Exact, rate: int, size: tuple[int, int]) -> Pixels:
+        """-> uint8 [H, W, 3] of `size` (height, width)."""
+        (height, width), latents = size, self.synthesise(exact, rate, size)
         picture = np.empty((height, width, 3), np.uint8)
         for tile in self._tiles(latents.shape[2], latents.shape[3]):
             stride = self.autoencoder.stride
@@ -143,20 +149,22 @@ class OverfitPipeline:
         coder = SymbolDecoder(data, PACKING)
         parameters = code_differences(coder, prefix.changes, self._parameters(prefix.preset))
         layout, shape = self.layout(prefix.preset), self._shape(size)
-        grids, tables = code_grids_and_tables(coder, parameters, layout, encoded.rate, shape)
+        grids, tables = code_grids(coder, parameters, layout, encoded.rate, shape)
         if digest(grids) != encoded.symbols:
             raise CorruptError("the decoded symbols do not match their digest in the file")
         return Exact(prefix, parameters, grids, tables)
 
-    def with_noise(self, encoded: Encoded, size: tuple[int, int], perception: Perception) -> Encoded:
+    def _with_best_noise(
+        self, encoded: Encoded, exact: Exact, size: tuple[int, int], perception: Perception
+    ) -> Encoded:
         """The same symbols, with as much noise as looks best. Takes no bytes."""
+
+        def error(prefix: Prefix) -> float:
+            return perception.error(self._unit(self._paint(replace(exact, prefix=prefix), encoded.rate, size)))
+
         prefix, data = Prefix.read(encoded.payload)
-
-        def error(option: Encoded) -> float:
-            return perception.error(self._unit(self.decode(option, (size[1], size[0]))))
-
-        payloads = (replace(prefix, noise=amount).write() + data for amount in NOISE_TRIED)
-        return min((replace(encoded, payload=payload) for payload in payloads), key=error)
+        best = min((replace(prefix, noise=amount) for amount in NOISE_TRIED), key=error)
+        return replace(encoded, payload=best.write() + data)
 
     def _preset_for(self, target: Quality | PayloadBudget) -> Preset:
         """With a reference of its own, a larger network costs no bytes; without, its differences have to be paid."""

@@ -178,7 +178,7 @@ class Encoding:
         known = code_differences(coder, changes, self.reference, fit.function.integers())
         source = [grid[0].to(torch.int32).numpy() for grid in fit.weighed(weight)]
         size, rate = (self.latents.shape[2], self.latents.shape[3]), _rate(fit)
-        grids = code_grids(coder, known, self.layout, rate, size, source)
+        grids, _ = code_grids(coder, known, self.layout, rate, size, source)
         prefix = replace(self.prefix, changes=changes).write()
         payload = prefix + encoder.finish()
         return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentcodec.pipelines.objective import ALEX_STRIDE, PerceptualError, with_unit_size
+from latentcodec.pipelines.objective import ALEX_STRIDE, SMALLEST_SIDE, PerceptualError, with_unit_size
 from latentcodec.pipelines.precision import fast_autocast
 
 
@@ -19,10 +19,11 @@ class Perception:
     def __init__(self, decode: Callable[[Tensor], Tensor], pixels: Tensor):
         self._decode = decode
         self._pixels, self._error = pixels, PerceptualError(pixels)
+        self.sees_texture = min(pixels.shape[2:]) >= SMALLEST_SIDE + ALEX_STRIDE - 1  # at every phase
 
     @torch.no_grad()
     def error(self, pixels: Tensor) -> float:
-        """Of decoded pixels like the picture's, at every phase."""
+        """Mean over all phases of the error of decoded pixels [1, 3, H, W] in 0..1."""
         return sum(self._error(pixels, phase).item() for phase in range(ALEX_STRIDE)) / ALEX_STRIDE
 
     def direction(self, latents: Tensor, number: int) -> Tensor:

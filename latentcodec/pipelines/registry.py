@@ -202,7 +202,7 @@ def _shipped(method: Method, model: str, device: str) -> Pipeline:
 
 @contextmanager
 def with_gradients() -> Iterator[None]:
-    """Whatever mode the caller is in: encoders with effort differentiate, and tensors made without them never can."""
+    """Gradients can be taken within, whatever mode the caller is in; tensors made in inference mode never have one."""
     import torch
 
     with torch.inference_mode(mode=False), torch.enable_grad():

@@ -182,8 +182,8 @@ def test_decoder_reads_what_the_encoder_wrote(
     layout = Layout(preset_named("vlop"), channels, networks, split)
     parameters, grids = random_parameters(layout), random_grids(layout, size)
     encoder = SymbolEncoder()
-    known = code_grids(encoder, parameters, layout, 140, size, grids)
-    decoded = code_grids(SymbolDecoder(encoder.finish()), parameters, layout, 140, size)
+    known, _ = code_grids(encoder, parameters, layout, 140, size, grids)
+    decoded, _ = code_grids(SymbolDecoder(encoder.finish()), parameters, layout, 140, size)
     assert all((a == b).all() for a, b in zip(known, decoded, strict=True))
     assert any(grid.any() for grid in decoded) or size == (1, 1)
 
@@ -209,7 +209,7 @@ def test_estimated_bits_are_those_of_the_coder(first_table: int) -> None:
     values["offset"] += 20 * 256  # wide tables: where both count, they count the same
     function = FittedFunction(layout, values)
     counter = BitCounter()
-    grids = code_grids(counter, values, layout, 140, size, random_grids(layout, size))
+    grids, _ = code_grids(counter, values, layout, 140, size, random_grids(layout, size))
     symbols = [torch.from_numpy(grid).float()[None] for grid in grids]
     estimated, positions = function.bits(symbols, [s.abs() for s in symbols], unit(140))
     assert estimated.item() == pytest.approx(counter.bits, rel=5e-3)  # tables are of whole positions

@@ -518,5 +518,4 @@ def test_budgets_are_filled(monkeypatch: pytest.MonkeyPatch) -> None:
         encoded = codec.encode(photo, PayloadBudget(size))
         assert len(encoded.payload) <= size
         fills.append(len(encoded.payload) / size)
-    print(fills)
     assert np.mean(fills) >= 0.98

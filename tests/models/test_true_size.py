@@ -1,6 +1,6 @@
 """Both diffusion methods with networks of the published sizes, random: 512x512 pixels, on the CPU.
 
-LCODEC_TRUE_SIZE=1 pytest -s tests/models/test_true_size.py        prints seconds and peak memory; needs 16 GB
+LCODEC_TRUE_SIZE=1 pytest -s tests/models/test_true_size.py        prints seconds and peak memory; needs 18 GB
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ from tests.models.test_full_scale import published
 from tests.models.test_stablecodec_full import as_saved
 
 transformers = pytest.importorskip("transformers")
-pytestmark = pytest.mark.skipif("LCODEC_TRUE_SIZE" not in os.environ, reason="minutes, and 16 GB: LCODEC_TRUE_SIZE=1")
+pytestmark = pytest.mark.skipif("LCODEC_TRUE_SIZE" not in os.environ, reason="minutes, and 18 GB: LCODEC_TRUE_SIZE=1")
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
 PICTURE = resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), 512)
 

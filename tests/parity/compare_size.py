@@ -2,7 +2,7 @@
 
     python -m tests.parity.compare_size
 
-Needs CompressAI 1.2.7 or later, whose coder the published program uses; it is not a dependency of this project. Symbols
+Needs CompressAI 1.2.8, whose coder the published program uses; it is not a dependency of this project. Symbols
 are drawn (drawn.py), since no published checkpoint was at hand; the table covers what is not known of one. The last two
 columns are bytes beyond the information of the symbols under the exact densities, headers included.
 """

@@ -25,12 +25,12 @@ def test_what_exactness_costs() -> None:
     assert compare_rate.row("title", ledgers).count("|") == 8
 
 
-def test_sizes_of_files() -> None:
+def test_sizes_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("compressai")
     compare_size = importlib.import_module("tests.parity.compare_size")
     conditional = compare_size.GaussianConditional(None)
     conditional.update_scale_table(compare_size.THEIR_SCALES.tolist())
-    compare_size.SEEDS = 2
+    monkeypatch.setattr(compare_size, "SEEDS", 2)
     sizes = compare_size.compare(0.0058, SPREAD, SHARE_OF_Z, conditional)
     assert (sizes[:, 1] < 0.95 * sizes[:, 0]).all()
     assert (sizes[:, 2] < sizes[:, 1]).all()
@@ -56,5 +56,10 @@ def test_a_dump_of_our_own_does_not_differ() -> None:
     assert len(found) == 20
     assert max(found.values()) == 0
     assert compare_stablecodec.psnr_of_image(model, dump) == pytest.approx(60, abs=0.01)
-    dump["means2"] = dump["means2"] * 1.01
-    assert dict(compare_stablecodec.differences(model, dump))["means of step 2"] == pytest.approx(0.01, rel=0.05)
+    changed = {"means2": "means of step 2", "z": "z", "res": "residual latent", "x0": "x_0"}
+    for name in changed:
+        dump[name] = dump[name] * 1.01
+    dump["symbols1"] = dump["symbols1"] + 1
+    found = dict(compare_stablecodec.differences(model, dump))
+    assert [found[what] for what in changed.values()] == pytest.approx([0.01 / 1.01] * len(changed), rel=1e-3)
+    assert found["symbols of step 1 that differ, share"] == pytest.approx(4)

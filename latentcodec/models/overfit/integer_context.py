@@ -46,29 +46,16 @@ def code_grids(
     size: tuple[int, int],
     source: Grids | None = None,
     arithmetic: Arithmetic = TORCH,
-) -> Grids:
+) -> tuple[Grids, TableIndex]:
     """Grids int32 [bands, C, h, w] per level <-> coder at rate 0..255, for latents of `size` (height, width).
 
-    Returns what the decoder knows: symbols of the narrowest tables are not coded, and are zero.
+    Returns what the decoder knows: the grids, where symbols of the narrowest tables are not coded, and are zero; and
+    the table of every symbol of the finest grid, uint8 [bands, C, h, w].
     """
-    return code_grids_and_tables(coder, parameters, layout, rate, size, source, arithmetic)[0]
-
-
-def code_grids_and_tables(
-    coder: Coder,
-    parameters: Parameters,
-    layout: Layout,
-    rate: int,
-    size: tuple[int, int],
-    source: Grids | None = None,
-    arithmetic: Arithmetic = TORCH,
-) -> tuple[Grids, TableIndex]:
-    """The same -> grids, and the table of every symbol of the finest one, uint8 [bands, C, h, w]."""
     network = _Network(parameters, arithmetic, rate, layout.first_table)
     grids: Grids = []
     descent, above = Descent(layout.channels, layout.split, logarithm, _bordered), None
     shapes = layout.grids(*size)
-    tables: TableIndex = np.zeros(0, np.uint8)
     for level in reversed(range(LEVELS + 1)):
         grid, tables = _code_level(
             coder, network, layout, level, shapes[level], above, None if source is None else source[level]

@@ -1,7 +1,7 @@
 """Noise in the place of zeros: what was rounded away, guessed with random numbers that every decoder knows.
 
-Where a symbol of the finest level is zero, its real value lay somewhere between -1/2 and 1/2, by the deviation of its
-probability table. Zeros in its place are closest on average, and look smooth; a part of that deviation looks like more.
+Where a symbol of the finest level is zero, its real value lay mostly between -2/3 and 2/3, and nearer to zero the
+narrower its probability table is. Zeros in its place are closest on average, and look smooth; noise looks like more.
 """
 
 import math
@@ -15,7 +15,7 @@ from latentcodec.models.blocks.noise import uniform_noise
 
 SEED = 1
 PARTS = 10  # of the deviation
-UNIFORM_DEVIATION = 1 / math.sqrt(12)  # of all that is rounded to zero
+UNIFORM_DEVIATION = 1 / math.sqrt(12)  # of values spread evenly over a rounding interval
 
 
 def with_noise(grid: npt.NDArray[np.int32], tables: npt.NDArray[np.uint8], amount: int) -> npt.NDArray[np.float32]:
