@@ -28,6 +28,7 @@ FILL_STEP = 2  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
+NOISE_TRIED = (0, 4, 8, 12)  # before it
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
 DEFAULT_EFFORT = 5
@@ -82,11 +83,18 @@ class Encoding:
             fit.run(first, last, effort, report, stopped)
             return
         every = max(effort.rounds // PULLS, 1)
+        noise = self._best_noise(fit, self.perception)
         for start in range(first, last, every):
             if stopped():
                 break
-            fit.pull(self.latents, self.perception.direction(fit.restored(), start // every), PULL)
+            fit.pull(self.latents, self.perception.direction(fit.restored(noise), start // every), PULL)
             fit.run(start, min(start + every, last), effort, report, stopped)
+
+    def _best_noise(self, fit: Fit, perception: Perception) -> int:
+        """About how much the file will have. What noise it will be is known: latents can make use of it."""
+        if not perception.sees_texture or self.settings.stopped():
+            return 0
+        return min(NOISE_TRIED, key=lambda amount: perception.error(perception.decode(fit.restored(amount))))
 
     def _guess(self, fit: Fit, budget: PayloadBudget) -> None:
         """Move to the rate that meets the budget without a fit."""

@@ -21,6 +21,13 @@ class Perception:
         self._pixels, self._error = pixels, PerceptualError(pixels)
         self.sees_texture = min(pixels.shape[2:]) >= SMALLEST_SIDE + ALEX_STRIDE - 1  # at every phase
 
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [1, C, h, w] -> pixels like the picture's, not clamped."""
+        with fast_autocast(self._pixels.device):
+            decoded = self._decode(latents.to(self._pixels.device))
+        height, width = self._pixels.shape[2:]
+        return decoded.float()[:, :, :height, :width]
+
     @torch.no_grad()
     def error(self, pixels: Tensor) -> float:
         """Mean over all phases of the error of decoded pixels [1, 3, H, W] in 0..1."""
@@ -30,9 +37,6 @@ class Perception:
         """Where to move latents [1, C, h, w]: against the gradient, with a root mean square of one."""
         moved = latents.to(self._pixels.device).clone().requires_grad_()
         with torch.enable_grad():
-            with fast_autocast(self._pixels.device):
-                decoded = self._decode(moved)
-            height, width = self._pixels.shape[2:]
-            loss = self._error(decoded.float()[:, :, :height, :width], number)
+            loss = self._error(self.decode(moved), number)
             (gradient,) = torch.autograd.grad(loss, moved)
         return -with_unit_size(gradient).to(latents.device)

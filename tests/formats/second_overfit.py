@@ -44,6 +44,19 @@ def read_prefix(payload: bytes) -> dict:
     return fields | {"rest": payload[at:]}
 
 
+def affine(payload: bytes, x: list) -> list:
+    """From grids to pixels: latents of a foreign autoencoder."""
+    fields = read_prefix(payload)
+    if not fields["foreign"]:
+        return x
+    channels = fields["channels"]
+    described = payload[len(payload) - len(fields["rest"]) - 2 * channels :]
+    means = [b - 256 if b > 127 else b for b in described[:channels]]
+    scales = described[channels : 2 * channels]
+    pairs = zip(x, means, scales, strict=True)
+    return [[[v * 2 ** ((s - 128) / 8) + m / 16 for v in row] for row in component] for component, m, s in pairs]
+
+
 def nested(shape, function, *index):
     """Array of a shape, as nested lists."""
     if not shape:

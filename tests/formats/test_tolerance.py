@@ -1,6 +1,7 @@
 """Pixels of the shipped models in the working precision against float32: within the tolerance that is published."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,30 @@ import torch
 from documents import text
 
 from latentcodec.image import read_rgb
-from latentcodec.pipelines import precision
+from latentcodec.pipelines import overfit, precision
+from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.registry import method_named, pipeline
 from latentcodec.pipelines.sodec import SodecPipeline
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.weights import store
 
 PHOTO = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")
+
+
+@pytest.mark.slow
+def test_pixels_of_method_overfit_are_within_the_published_tolerance(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = re.search(r"mini: at most (\d+) of 255 anywhere, ([\d.]+) root mean square", text("overfit.md"))
+    assert published is not None
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    encoded = [codec.encode(PHOTO, Quality(quality), Settings(1)) for quality in (20, 50, 95)]
+    fast = [codec.decode(file, (600, 400)).astype(float) for file in encoded]
+    with monkeypatch.context() as patch:
+        patch.setattr(overfit, "fast_autocast", lambda device: nullcontext())
+        exact = [codec.decode(file, (600, 400)) for file in encoded]
+    for a, b in zip(fast, exact, strict=True):
+        assert np.abs(a - b).max() <= int(published[1])
+        assert np.sqrt(np.mean((a - b) ** 2)) <= float(published[2])
 
 
 @pytest.mark.slow

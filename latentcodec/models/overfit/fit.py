@@ -26,9 +26,10 @@ import torch
 from torch import Tensor
 
 from latentcodec.coding.symbols import BitCounter
-from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL
+from latentcodec.coding.tables import FIRST_CODED_TABLE, LARGEST_SYMBOL, TABLES
 from latentcodec.models.overfit.adaptation import Adaptation
 from latentcodec.models.overfit.function import RATE_STEPS, FittedFunction, step_size
+from latentcodec.models.overfit.noise import with_noise
 from latentcodec.models.overfit.parameters import (
     DECLARATIONS,
     GROUPS,
@@ -183,9 +184,11 @@ class Fit:
         return candidates.gather(0, costs.argmin(0, keepdim=True))[0]
 
     @torch.no_grad()
-    def restored(self) -> Tensor:
-        """The latents that the present symbols stand for."""
-        return self.function.synthesise(self.symbols, self.rate, self._size())
+    def restored(self, noise: int = 0) -> Tensor:
+        """The latents that the present symbols of one picture stand for, with an amount of noise (noise.py)."""
+        finest, tables = (part[0] for part in (self.symbols[0], self.positions[0].round().clamp(0, TABLES - 1)))
+        noisy = with_noise(finest.int().numpy(), tables.byte().numpy(), noise)
+        return self.function.synthesise([torch.from_numpy(noisy)[None], *self.symbols[1:]], self.rate, self._size())
 
     @torch.no_grad()
     def pull(self, truth: Tensor, direction: Tensor, steps: float) -> None:
