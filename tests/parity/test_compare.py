@@ -32,7 +32,7 @@ def test_sizes_of_files(monkeypatch: pytest.MonkeyPatch) -> None:
     conditional.update_scale_table(compare_size.THEIR_SCALES.tolist())
     monkeypatch.setattr(compare_size, "SEEDS", 2)
     sizes = compare_size.compare(0.0058, SPREAD, SHARE_OF_Z, conditional)
-    assert (sizes[:, 1] < 0.95 * sizes[:, 0]).all()
+    assert sizes[:, 1].sum() < 0.94 * sizes[:, 0].sum()
     assert (sizes[:, 2] < sizes[:, 1]).all()
 
 

@@ -33,7 +33,8 @@ RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
 PIECE = 1 << 18  # weights that are merged at a time: what a processor's cache holds
 # Rebuilt from the rest, or never used.
 DERIVED = re.compile(
-    r"gaussian_conditional\..*"
+    r"gaussian_conditional\.(_offset|_quantized_cdf|_cdf_length|scale_table|scale_bound)"
+    r"|gaussian_conditional\.(likelihood_lower_bound|lower_bound_scale)\.bound"
     r"|entropy_bottleneck\.(_offset|_quantized_cdf|_cdf_length|target|likelihood_lower_bound\.bound)"
 )
 OLD_SPELLING = re.compile(r"_(matrix|bias|factor)(\d)")
