@@ -76,4 +76,6 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train finish --data $(DATA) $(if $(wildcard runs/finish/state.pt),,--start runs/perception.safetensors)
 	$(BIN)/lcodec train finish --export runs/finish.safetensors --average-with runs/perception.safetensors --share 0.8
 	$(BIN)/lcodec train polish --data $(DATA) $(if $(wildcard runs/polish/state.pt),,--start runs/finish.safetensors)
-	$(BIN)/lcodec train polish --export runs/stablecodec-mini.safetensors --average-with runs/finish.safetensors
+	$(BIN)/lcodec train polish --export runs/polish.safetensors --average-with runs/finish.safetensors
+	$(BIN)/lcodec train entropy --data $(DATA) $(if $(wildcard runs/entropy/state.pt),,--start runs/polish.safetensors)
+	$(BIN)/lcodec train entropy --export runs/stablecodec-mini.safetensors

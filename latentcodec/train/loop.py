@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from latentcodec.errors import InputError
 from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.parallel import Loss, any_wants, mean_over_processes, rank, shared_loss, wait_for_all
-from latentcodec.train.stages import MUON, Stage
+from latentcodec.train.stages import ADAM, MUON, Stage
 
 LOG_EVERY = 20
 SAVE_SECONDS = 180
@@ -100,7 +100,8 @@ class Trainer:
         if self.device.type == "cuda":  # tensor cores want channels last, and products of reduced precision
             self.task.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             torch.set_float32_matmul_precision("high")
-        self.optimiser = Optimiser(self.task.model, self.task.speeds, muon=self.stage.optimiser == MUON)
+        kind = self.stage.optimiser
+        self.optimiser = Optimiser(self.task.model, self.task.speeds, muon=kind == MUON, decay=kind != ADAM)
         self.average = self._copied()
         self.step = 0
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -26,8 +26,11 @@ UPDATE_SIZE = 0.2  # root mean square of an update relative to the learning rate
 class Optimiser:
     """Steps all parameters of a model that require a gradient."""
 
-    def __init__(self, model: nn.Module, speeds: Mapping[str, float] | None = None, muon: bool = True):
-        """`speeds`: learning rate of parameters by name, relative to that of AdamW. `muon`: or AdamW alone."""
+    def __init__(
+        self, model: nn.Module, speeds: Mapping[str, float] | None = None, muon: bool = True, decay: bool = True
+    ):
+        """`speeds`: learning rate of parameters by name, relative to that of AdamW. `muon`: or AdamW alone, and
+        `decay`: with a decay of weights."""
         weights = [p for p in model.parameters() if p.requires_grad]
         convs = [p for p in weights if muon and p.ndim == 4 and min(p.shape[:2]) >= SMALLEST_MATRIX]
         self._share = ADAMW_SHARE if muon else 1.0
@@ -38,7 +41,8 @@ class Optimiser:
         groups = [
             {"params": [p for p in rest if named[id(p)] == speed], "speed": speed} for speed in set(named.values())
         ]
-        self._adamw = torch.optim.AdamW(groups, **(BESIDE if muon else ALONE), fused=True)
+        alone = ALONE if decay else ALONE | {"weight_decay": 0.0}
+        self._adamw = torch.optim.AdamW(groups, **(BESIDE if muon else alone), fused=True)
 
     def step(self, learning_rate: float, finite: Tensor | None = None) -> None:
         """Update from the parameters' gradients. `finite`: scalar bool on their device; if false, nothing changes.

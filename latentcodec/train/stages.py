@@ -13,6 +13,8 @@ PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
 VGG_CROP = 96
 MUON = "muon"  # for convolutions, AdamW for the rest
 ADAMW = "adamw"  # for everything, with weight decay
+ADAM = "adam"  # for everything, without: what has no gradient stays as it is
+OPTIMISERS = (MUON, ADAMW, ADAM)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
-        if self.optimiser not in (MUON, ADAMW) or not all(len(drop) == 2 for drop in self.drops):
-            raise ValueError(f"optimiser is {MUON} or {ADAMW}; drops are pairs of numbers")
+        if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):
+            raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; drops are pairs of numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
             raise ValueError("steps, batch, crop and warmup_steps are at least 1, and decay is more than 0")
 
@@ -238,7 +240,12 @@ POLISH = replace(
 )
 STABLECODEC = (
     *(PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH),
-    Stage(name="entropy", task="stablecodec", start=POLISH.name, **ENTROPY_ALONE),
+    Stage(
+        name="entropy",
+        task="stablecodec",
+        start=POLISH.name,
+        **ENTROPY_ALONE | {"steps": 1200, "learning_rate": 4e-4, "optimiser": ADAM},
+    ),
 )
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.

@@ -83,7 +83,7 @@ class StableCodecTask:
                 getattr(self.codec, name).requires_grad_(False)
         if stage.part == ENTROPY:
             self.codec.requires_grad_(False)
-            self.codec.entropy.requires_grad_(True)
+            self.codec.entropy.train_positions()
         self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:

@@ -45,7 +45,7 @@ from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
 from latentcodec.train.run import export_stage, train_stage
-from latentcodec.train.stages import DECODER, ENTROPY, STAGES, LossWeights, Stage
+from latentcodec.train.stages import ADAM, DECODER, ENTROPY, STAGES, LossWeights, Stage
 from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask
 from latentcodec.weights import store
 from tests import tiny
@@ -144,7 +144,7 @@ def test_a_decoder_is_trained_alone(photos: Path, tmp_path: Path, monkeypatch: p
 
 def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    stage = dataclasses.replace(PICTURE, steps=40, part=ENTROPY, loss=LossWeights())
+    stage = dataclasses.replace(PICTURE, steps=40, part=ENTROPY, loss=LossWeights(), optimiser=ADAM, learning_rate=1e-2)
     task = StableCodecTask(stage, CPU, CONFIG)
 
     def judged() -> float:
@@ -155,7 +155,12 @@ def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None
     Trainer(stage, task, tmp_path, CPU).run(batches(photos))
     assert judged() < 0.97 * loss
     after = task.model.state_dict()
-    assert {name.split(".")[1] for name in after if not torch.equal(after[name], before[name])} == {"entropy"}
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    last = {f"codec.entropy.steps.{step}.out.{kind}" for step in range(4) for kind in ("weight", "bias")}
+    assert {name for name in changed if "prior" not in name and "offset" not in name} == last
+    for name in last:  # the first half of which makes means
+        half = len(after[name]) // 2
+        assert torch.equal(after[name][:half], before[name][:half])
 
 
 @pytest.mark.parametrize("thrifty", [False, True])

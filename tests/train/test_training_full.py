@@ -163,7 +163,7 @@ def test_drops_and_the_optimiser_are_checked() -> None:
     assert _changed(PRUNED, ["drops=()"]).drops == ()
     assert _changed(PRUNED, ["loss.bpp=5.0"]).loss.bpp == 5
     for change in ("drops=((1,),)", "optimiser=sgd"):
-        with pytest.raises(InputError, match="optimiser is muon or adamw; drops are pairs"):
+        with pytest.raises(InputError, match="optimiser is one of muon, adamw, adam; drops are pairs"):
             _changed(PRUNED, [change])
 
 

@@ -74,6 +74,18 @@ class ContextStep(nn.Module):
         mean, position = self.out(F.relu(self.hidden(hidden))).chunk(2, dim=1)
         return mean, position
 
+    def train_positions(self) -> None:
+        """The last layer alone, and there nothing that means depend on."""
+        self.requires_grad_(requires_grad=False)
+        means = self.out.out_channels // 2
+
+        def of_positions(gradient: Tensor) -> Tensor:
+            return torch.cat([torch.zeros_like(gradient[:means]), gradient[means:]])
+
+        for parameter in self.out.parameters():
+            parameter.requires_grad = True
+            parameter.register_hook(of_positions)  # type: ignore[no-untyped-call]
+
 
 class EntropyModel(nn.Module):
     """Rate of y and z, and y^ as the decoder will see it.
@@ -89,6 +101,18 @@ class EntropyModel(nn.Module):
         self.steps = nn.ModuleList(ContextStep(config) for _ in range(STEPS))
         self.prior = RateKnots(config.z_channels, *INITIAL_POSITIONS, speed=50.0)
         self.offset = RateKnots(config.y_channels, *INITIAL_POSITIONS, speed=50.0)
+
+    def train_positions(self) -> None:
+        """Nothing but which tables code the symbols of latents that stay as they are.
+
+        Means and z stay: where the decoder knows little else, pictures are made of them.
+        """
+        self.requires_grad_(requires_grad=False)
+        for part in (self.prior, self.offset):
+            part.requires_grad_(requires_grad=True)
+        for step in self.steps:
+            assert isinstance(step, ContextStep)
+            step.train_positions()
 
     def forward(self, y: Tensor, rate: Tensor, symbolise: Symbolise = as_trained) -> tuple[Tensor, Tensor]:
         """y [B, M, h, w] (gain applied), rate [B] -> y^ (straight-through rounding) and bits [B]."""
