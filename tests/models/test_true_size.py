@@ -7,20 +7,24 @@ import dataclasses
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from latentcodec.cli.main import cli
 from latentcodec.image import Picture, read_rgb, resized_crop, write_picture
+from latentcodec.metrics.distortion import psnr
 from latentcodec.metrics.perceptual import LPIPS, VGG16
 from latentcodec.models.diffusion import prompt
+from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.diffusion.stable_diffusion import FrozenAutoencoder, build_unet
 from latentcodec.models.diffusion.vision import CLIP_SIZES, SIDE, build_dino
 from latentcodec.models.sodec.config import SCALES
@@ -29,9 +33,11 @@ from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.full.adapted import to_state
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
+from latentcodec.models.stablecodec.full.load import place
 from latentcodec.pipelines import frozen
+from latentcodec.pipelines.base import Encoded
 from latentcodec.pipelines.sodec import SodecPipeline
-from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline, as_shipped
+from latentcodec.pipelines.stablecodec_full import FREQUENCIES, FullStableCodecPipeline, as_shipped
 from latentcodec.rate import Quality
 from latentcodec.train import objective, sodec, stablecodec_full
 from latentcodec.train.optimiser import Optimiser
@@ -43,6 +49,7 @@ from tests.models.test_stablecodec_full import as_saved
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.skipif("LCODEC_TRUE_SIZE" not in os.environ, reason="minutes, and 18 GB: LCODEC_TRUE_SIZE=1")
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+ROUNDS = 4
 PICTURE = resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), 512)
 
 
@@ -142,11 +149,56 @@ def test_a_file_of_the_published_stablecodec(
     tensors, metadata = as_shipped(checkpoint, torch.randn(1, 77, 1024), FullConfig())
     with measured("loading, adapters merged"):
         pipeline = FullStableCodecPipeline(store.Weights(tensors, metadata, 1), torch.device("cpu"))
+    plain = plain_networks(FullConfig().stable_diffusion)
     with measured("encode"):
         encoded = pipeline.encode(PICTURE, Quality(50))
     for turn in ("decode, first", "decode, again"):
         with measured(turn):
             assert pipeline.decode(encoded, (512, 512)).shape == (512, 512, 3)
+    ratios = []
+    for _ in range(ROUNDS):
+        bare, whole = seconds(plain), seconds(lambda: pipeline.decode(encoded, (512, 512)))
+        ratios.append(whole / bare)
+        print(f"\nplain UNet and VAE decoder {bare:.1f} s, decode {whole:.1f} s, ratio {ratios[-1]:.2f}", end="")
+    # Weights are random, and pictures are noise of a deviation of 40: the same but for how bfloat16 rounds.
+    quick, exact = pipeline.decode(encoded, (512, 512)), in_float32(tensors, pipeline, encoded)
+    print(f"\nmedian {median(ratios):.2f}; decoded picture against float32: {psnr(exact, quick):.1f} dB", end="")
+    assert psnr(exact, quick) > 45
+
+
+def plain_networks(sizes: StableDiffusionConfig) -> Callable[[], None]:
+    """UNet and VAE decoder as diffusers has them, in bfloat16: what decoding 512x512 pixels takes at the least."""
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        decoder, unet = FrozenAutoencoder(sizes).network.decoder.eval(), build_unet(sizes).eval()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    decoder, unet = (network.to(memory_format=torch.channels_last) for network in (decoder, unet))
+    latents = torch.randn(1, 4, 64, 64).bfloat16().contiguous(memory_format=torch.channels_last)
+    text = torch.randn(1, 77, 1024).bfloat16()
+
+    @torch.inference_mode()
+    def run() -> None:
+        decoder(unet(latents, 999, encoder_hidden_states=text).sample)
+
+    return run
+
+
+def seconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+@torch.inference_mode()
+def in_float32(tensors: dict[str, Tensor], pipeline: FullStableCodecPipeline, encoded: Encoded) -> np.ndarray:
+    """The picture of a file with every network in float32, as diffusers has it."""
+    kept = {name: value for name, value in tensors.items() if name != FREQUENCIES}
+    vae, unet = (store.load_one_by_one(name) for name in ("sd-turbo-vae", "sd-turbo-unet"))
+    model = place(FullConfig(), kept, vae, unet, torch.float32)
+    y = torch.from_numpy(pipeline._decode_symbols(encoded, 512, 512).y)[None]
+    picture = (255 * model.synthesise(y).clamp(0, 1)).round().byte()
+    return picture[0].permute(1, 2, 0).numpy()
 
 
 def test_commands_at_true_size(
