@@ -35,8 +35,8 @@ from latentcodec.rate import Quality
 
 LARGEST_TILE, TILE_MARGIN = 256, 32  # positions of latents
 WHOLE_PIXELS = 16_000_000
+LARGEST = PRESETS[-1]
 NOISE_TRIED = (0, 2, 4, 6, 8, 10, 12, 15)
-PRESET_FROM_BYTES = (500, 2000, 5000)  # payloads from which lop, mop, hop pay for a foreign autoencoder
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class OverfitPipeline:
         check(self.reference)
 
     def encode(
-        self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings, preset: Preset | None = None
+        self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings, preset: Preset = LARGEST
     ) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
 
-        `preset`: None chooses the largest one that pays (see `_preset_for`).
+        `preset`: the largest one is never worse, for what is not worth its bytes stays as the reference has it.
         """
         self._check_size(pixels.shape[0] * pixels.shape[1], InputError)
         latents = self.latents(pixels)
@@ -76,7 +76,6 @@ class OverfitPipeline:
         if affine is not None:
             mean, scale = affine.tensors()
             latents = (latents - mean) / scale
-        preset = preset or self._preset_for(target)
         reference = self._parameters(preset)
         prefix = Prefix(preset, UNCHANGED, affine, self.autoencoder.stride)
         perception = self._perception(pixels, affine) if settings.tune == PERCEPTUAL else None
@@ -165,12 +164,6 @@ class OverfitPipeline:
         prefix, data = Prefix.read(encoded.payload)
         best = min((replace(prefix, noise=amount) for amount in NOISE_TRIED), key=error)
         return replace(encoded, payload=best.write() + data)
-
-    def _preset_for(self, target: Quality | PayloadBudget) -> Preset:
-        """With a reference of its own, a larger network costs no bytes; without, its differences have to be paid."""
-        if self.native or isinstance(target, Quality):
-            return PRESETS[-1]
-        return PRESETS[sum(target.size_bytes >= size for size in PRESET_FROM_BYTES)]
 
     def _perception(self, pixels: Pixels, affine: Affine | None) -> Perception:
         if affine is None:

@@ -204,6 +204,7 @@ def test_stopped_early_keeps_what_there_is(photo: np.ndarray) -> None:
 def test_foreign_autoencoder(photo: np.ndarray, folder: Path, tmp_path: Path, few_rounds: None) -> None:
     photo = photo[:64, :96]
     data = api.encode(photo, "0.2bpp", method="overfit", vae=str(folder), settings=Settings(5))
+    assert Prefix.read(api.inspect(data).payload)[0].preset == PRESETS[-1]
     assert len(data) <= 0.2 * photo.shape[0] * photo.shape[1] / 8
     assert api.decode(data, vae=str(folder)).pixels.shape == photo.shape
     with pytest.raises(errors.WeightsError, match="--vae"):
