@@ -68,7 +68,7 @@ class OverfitPipeline:
     ) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
 
-        `preset`: the largest one is never worse, for what is not worth its bytes stays as the reference has it.
+        `preset`: which one makes hardly a difference, since what is not worth its bytes stays as the reference has it.
         """
         self._check_size(pixels.shape[0] * pixels.shape[1], InputError)
         latents = self.latents(pixels)
