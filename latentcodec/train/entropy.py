@@ -16,8 +16,8 @@ from latentcodec.train.loop import Figures, autocast
 from latentcodec.train.rate import target_bpp
 
 RATES_PER_CROP = 4
-# Bits per squared error of latents, in rounding intervals. Three times what the slope of fine quantisation gives,
-# 12 / 2 ln 2: networks that make pictures of latents have learned what errors to expect, and are not trained here.
+# Bits per squared error of latents, in rounding intervals: three times what the slope of fine quantisation gives,
+# 12 / 2 ln 2. It is reported and has no gradient, since symbols carry that of the identity: mean + (y - mean) is y.
 ERROR_WEIGHT = 25.0
 
 
