@@ -68,7 +68,7 @@ class OverfitPipeline:
     ) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
 
-        `preset`: what is not worth its bytes stays as the reference has it, so the largest costs none (docs/overfit.md).
+        `preset`: what is not worth its bytes stays as the reference has it, so the largest is free (docs/overfit.md).
         """
         self._check_size(pixels.shape[0] * pixels.shape[1], InputError)
         latents = self.latents(pixels)
