@@ -85,7 +85,9 @@ def import_command(checkpoint: Path, elic: Path | None, name: str | None) -> Non
     lcodec weights import stablecodec_ft8.pkl
     lcodec encode photo.png --model stablecodec_ft8 -q 0.02bpp -o photo.lcx
     """
-    from latentcodec.pipelines.stablecodec_full import import_checkpoint
+    from latentcodec.pipelines.precision import fast_dtype
+    from latentcodec.pipelines.registry import resolve_device
+    from latentcodec.pipelines.stablecodec_full import MERGED_TYPE, import_checkpoint
 
     elic = elic or checkpoint.with_name(ELIC)
     if not elic.exists():
@@ -94,7 +96,9 @@ def import_command(checkpoint: Path, elic: Path | None, name: str | None) -> Non
         click.echo(f"{needed}: licence {row(needed).licence}", err=True)
     path = import_checkpoint(checkpoint, elic, name or checkpoint.stem)
     click.echo(f"{path}: SHA-256 {hashing.sha256_of(path)}")
-    click.echo(f"'lcodec weights merge {path.name.split('.')[0]}' makes it load in seconds, for 2 GB of disk", err=True)
+    if fast_dtype(resolve_device("auto")) == MERGED_TYPE:
+        merge = f"lcodec weights merge {path.name.split('.')[0]}"
+        click.echo(f"{merge!r} makes it load in seconds, for 2 GB of disk", err=True)
 
 
 @weights_command.command("merge")

@@ -1,7 +1,7 @@
 """The encoding of one picture with method overfit: fit, and search for the rate that fills a budget."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ FILL_STEP = 2  # of the rate, where no weight fills the budget
 LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
 BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
-NOISE_TRIED = (0, 4, 8, 12)  # before it
+NOISE_AIMED_AT = (0, 4, 8, 12)  # the file has about as much; pixels decide exactly, in the end
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
 DEFAULT_EFFORT = 5
@@ -45,6 +45,7 @@ class Encoding:
     latents: Tensor
     settings: Settings
     perception: Perception | None
+    noise: int = field(default=0, init=False)  # that latents aim at
 
     def at_quality(self, quality: Quality) -> Encoded:
         fit = self._begin(round(quality.value * HIGHEST_RATE / 100))
@@ -83,18 +84,18 @@ class Encoding:
             fit.run(first, last, effort, report, stopped)
             return
         every = max(effort.rounds // PULLS, 1)
-        noise = self._best_noise(fit, self.perception)
+        self.noise = self._best_noise(fit, self.perception)
         for start in range(first, last, every):
             if stopped():
                 break
-            fit.pull(self.latents, self.perception.direction(fit.restored(noise), start // every), PULL)
+            fit.pull(self.latents, self.perception.direction(fit.restored(self.noise), start // every), PULL)
             fit.run(start, min(start + every, last), effort, report, stopped)
 
     def _best_noise(self, fit: Fit, perception: Perception) -> int:
         """About how much the file will have. What noise it will be is known: latents can make use of it."""
         if not perception.sees_texture or self.settings.stopped():
-            return 0
-        return min(NOISE_TRIED, key=lambda amount: perception.error(perception.decode(fit.restored(amount))))
+            return self.noise
+        return min(NOISE_AIMED_AT, key=lambda amount: perception.error(perception.decode(fit.restored(amount))))
 
     def _guess(self, fit: Fit, budget: PayloadBudget) -> None:
         """Move to the rate that meets the budget without a fit."""
@@ -187,7 +188,7 @@ class Encoding:
         source = [grid[0].to(torch.int32).numpy() for grid in fit.weighed(weight)]
         size, rate = (self.latents.shape[2], self.latents.shape[3]), _rate(fit)
         grids, _ = code_grids(coder, known, self.layout, rate, size, source)
-        prefix = replace(self.prefix, changes=changes).write()
+        prefix = replace(self.prefix, changes=changes, noise=self.noise).write()
         payload = prefix + encoder.finish()
         return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))
 

@@ -30,8 +30,9 @@ class Perception:
 
     @torch.no_grad()
     def error(self, pixels: Tensor) -> float:
-        """Mean over all phases of the error of decoded pixels [1, 3, H, W] in 0..1."""
-        return sum(self._error(pixels, phase).item() for phase in range(ALEX_STRIDE)) / ALEX_STRIDE
+        """Mean over all phases of the error of decoded pixels [1, 3, H, W], clamped to 0..1 as a file's are."""
+        clamped = pixels.clamp(0, 1)
+        return sum(self._error(clamped, phase).item() for phase in range(ALEX_STRIDE)) / ALEX_STRIDE
 
     def direction(self, latents: Tensor, number: int) -> Tensor:
         """Where to move latents [1, C, h, w]: against the gradient, with a root mean square of one."""

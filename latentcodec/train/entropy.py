@@ -16,13 +16,13 @@ from latentcodec.train.loop import Figures, autocast
 from latentcodec.train.rate import target_bpp
 
 RATES_PER_CROP = 4
-# Bits per squared error of latents, in rounding intervals: three times what the slope of fine quantisation gives,
-# 12 / 2 ln 2. It is reported and has no gradient, since symbols carry that of the identity: mean + (y - mean) is y.
-ERROR_WEIGHT = 25.0
 
 
 def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[float, float]) -> tuple[Tensor, Figures]:
-    """Pixels [B, 3, H, W] in 0..1 -> bits and error of latents, relative to what each rate is meant to spend."""
+    """Pixels [B, 3, H, W] in 0..1 -> bits relative to what each rate is meant to spend.
+
+    The error of latents is reported, not minimised: with symbols that carry the gradient of the identity it has none.
+    """
     rate = torch.rand(RATES_PER_CROP * len(pixels), device=pixels.device)
     with torch.no_grad(), autocast(pixels.device):
         first, second = (part.repeat_interleave(RATES_PER_CROP, 0) for part in codec.prepare(pixels))
@@ -30,8 +30,8 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
     known, *_, bits = codec.entropy(y, rate, as_coded)
     error = (known - y).square().sum((1, 2, 3))
     per_pixel, target = 1 / (pixels.shape[2] * pixels.shape[3]), target_bpp(rate, rate_range)
-    loss = ((bits + ERROR_WEIGHT * error) * per_pixel / target).mean()
-    return loss, {"rate_ratio": (bits.detach() * per_pixel / target).mean(), "error": error.detach().mean() * per_pixel}
+    loss = (bits * per_pixel / target).mean()
+    return loss, {"rate_ratio": loss.detach(), "error": error.detach().mean() * per_pixel}
 
 
 def as_coded(residual: Tensor, position: Tensor, thrifty: bool) -> tuple[Tensor, Tensor]:

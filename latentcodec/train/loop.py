@@ -162,7 +162,10 @@ class Trainer:
         if not all(self.task.is_foreign(name) for name in missing):
             raise InputError(f"{self.state_path}: the state is that of another model")
         self.average = {k: v.to(self.device) for k, v in state.average.items()}
-        self.optimiser.load_state_dict(state.optimiser)
+        try:
+            self.optimiser.load_state_dict(state.optimiser)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{self.state_path}: the state is that of another recipe") from error
         self.step = state.step
 
     @contextmanager

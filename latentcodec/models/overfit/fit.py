@@ -55,7 +55,7 @@ TOLERANCE = 1.01  # of what is minimised: more than that above the best so far i
 REPORT_EVERY = 5
 SHIFTS = (2, 4, 6, 8)
 CHANGE_BITS = 10  # what a group costs beside its symbols
-Report = Callable[[int, int, float, float], None]  # rounds done, rounds to do, estimated bits, latent MSE
+RoundReport = Callable[[int, int, float, float], None]  # rounds done, rounds to do, estimated bits, latent MSE
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Fit:
         first: int,
         last: int,
         effort: Effort,
-        report: Report = lambda step, steps, bits, error: None,
+        report: RoundReport = lambda step, steps, bits, error: None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Rounds `first` up to `last` of `effort`."""
