@@ -7,7 +7,7 @@ from latentcodec.container import file as container
 from latentcodec.container.chunks import Chunk, Tag
 from latentcodec.container.file import LcodecFile
 from latentcodec.container.header import HEADER_BYTES
-from latentcodec.errors import BudgetError, InputError, WeightsError
+from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Picture, Source, as_picture, decode_plane, encode_plane
 from latentcodec.limits import DEFAULT_LIMITS, Limits
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Encoded, OutOfReachError, PayloadBudget, Settings
@@ -146,8 +146,6 @@ def decode(
     plane = None if alpha is None else decode_plane(alpha, size)
     encoded = Encoded(parsed.rate, parsed.symbols, parsed.payload, 0.0)
     codec = pipeline(method, chosen, device)
-    if codec.fingerprint != parsed.weights:  # imported ones are found by the name of their file
-        raise WeightsError(f"the file needs weights {parsed.weights:04x}; {chosen} is {codec.fingerprint:04x}")
     picture = Picture(
         pixels=codec.decode(encoded, size, fidelity, limits.max_memory_bytes),
         alpha=plane,

@@ -132,11 +132,7 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, w
     if weights is not None and method.fits:
         raise InputError(f"method {method.name} takes an autoencoder, not a file of weights")
     if weights is not None:
-        weights = _file_of(weights)
-        have = int(hashing.sha256_of(Path(weights))[:4], 16)
-        if have != fingerprint:
-            raise WeightsError(f"the file needs weights {fingerprint:04x}; {weights} is {have:04x}")
-        return weights
+        return _checked(_file_of(weights), fingerprint)
     known = {fingerprint_of(model): model.name for model in method.models}
     if fingerprint in known:
         if autoencoder not in (None, known[fingerprint]):
@@ -146,7 +142,7 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, w
         raise WeightsError(f"the file needs autoencoder {fingerprint:04x}, not {autoencoder}")
     imported = [] if method.fits else store.kept(fingerprint=fingerprint)
     if imported:
-        return str(imported[0])
+        return _checked(str(imported[0]), fingerprint)
     if autoencoder is not None and method.fits:
         have = _foreign_fingerprint(autoencoder)
         if have == fingerprint:
@@ -157,6 +153,14 @@ def model_of(method: Method, fingerprint: int, autoencoder: str | None = None, w
     raise WeightsError(
         f"the file needs {method.name} weights with fingerprint {fingerprint:04x}; this program has {have_all}{hint}"
     )
+
+
+def _checked(path: str, fingerprint: int) -> str:
+    """The path, if the file is what its name says. Raises WeightsError."""
+    have = int(hashing.sha256_of(Path(path))[:4], 16)
+    if have != fingerprint:
+        raise WeightsError(f"the file needs weights {fingerprint:04x}; {path} is {have:04x}")
+    return path
 
 
 def _foreign_fingerprint(folder: str) -> int:

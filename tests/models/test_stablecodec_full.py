@@ -356,8 +356,8 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
         api.decode(data)
 
 
-def test_commands_as_typed(imported: Path) -> None:
-    """As typed, with ELIC's file where the checkpoint is; and a file of weights that changed is not decoded with."""
+def test_commands_as_typed(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As typed, with ELIC's file where the checkpoint is; a file of weights that changed is refused before any work."""
     (imported / "elic.pth").rename(imported / "elic_official.pth")
     run("weights", "import", imported / "stablecodec_ft8.pkl")
     photo, coded, decoded = (imported / name for name in ("photo.png", "photo.lcx", "decoded.png"))
@@ -370,6 +370,7 @@ def test_commands_as_typed(imported: Path) -> None:
     weights = store.read_weights(path)
     name = next(name for name in weights.tensors if name.startswith("codec.g_s."))
     store.write_tensors({**weights.tensors, name: weights.tensors[name] / 2}, path, weights.metadata)
+    monkeypatch.delattr(registry, "_built")
     with pytest.raises(WeightsError, match="the file needs weights"):
         api.decode(coded.read_bytes())
     (imported / "elic_official.pth").unlink()

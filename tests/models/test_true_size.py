@@ -35,7 +35,7 @@ from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.pipelines import frozen
-from latentcodec.pipelines.base import Encoded
+from latentcodec.pipelines.base import Encoded, Settings
 from latentcodec.pipelines.sodec import SodecPipeline
 from latentcodec.pipelines.stablecodec_full import FREQUENCIES, FullStableCodecPipeline, as_shipped
 from latentcodec.rate import Quality
@@ -200,6 +200,27 @@ def in_float32(tensors: dict[str, Tensor], pipeline: FullStableCodecPipeline, en
     y = torch.from_numpy(pipeline._decode_symbols(encoded, 512, 512).y)[None]
     picture = (255 * model.synthesise(y).clamp(0, 1)).round().byte()
     return picture[0].permute(1, 2, 0).numpy()
+
+
+def test_a_picture_in_tiles(checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]]) -> None:
+    """As whole, within a level of 255, from a file of the same size."""
+    tensors, metadata = as_shipped(checkpoint, torch.randn(1, 77, 1024), FullConfig())
+    pipeline = FullStableCodecPipeline(store.Weights(tensors, metadata, 1), torch.device("cpu"))
+    picture, size = np.tile(PICTURE, (2, 2, 1)), (1024, 1024)
+    least = pipeline._memory.least_bytes(1024 * 1024) + 2**20
+    assert least < pipeline._memory.whole_bytes(1024 * 1024)
+    with measured("encode in tiles"):
+        in_tiles = pipeline.encode(picture, Quality(50), Settings(max_memory_bytes=least))
+    with measured("encode"):
+        encoded = pipeline.encode(picture, Quality(50))
+    assert len(in_tiles.payload) == pytest.approx(len(encoded.payload), rel=0.01)
+    with measured("decode in tiles"):
+        tiled = pipeline.decode(encoded, size, max_memory_bytes=least)
+    with measured("decode"):
+        whole = pipeline.decode(encoded, size)
+    difference = np.abs(tiled.astype(int) - whole)
+    print(f"\nbytes {len(in_tiles.payload)}, {len(encoded.payload)}; difference {difference.mean():.3f} of 255", end="")
+    assert 0 < difference.mean() < 1
 
 
 def test_commands_at_true_size(

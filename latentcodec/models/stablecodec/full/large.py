@@ -19,7 +19,7 @@ from latentcodec.models.diffusion.layerwise import tile_bytes
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 
 LATENTS, FEATURES, PIXELS = 8, 4, 64  # per position of y, along a side
-LARGEST_WHOLE = 1024  # positions of y: 2048x2048 pixels
+LARGEST_WHOLE = 2160  # positions of y: 3840x2304 pixels, 4K as it is padded
 WINDOW, OVERLAP = 12, 4  # of the denoiser, in positions of y: 96 and 32 latents
 DENOISER_COPIES = 40  # of a latent with the channels of the denoiser's first level, that are in memory at once
 SPREAD = 0.1  # standard deviation of a window's weights, in windows
