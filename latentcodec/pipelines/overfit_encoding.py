@@ -31,6 +31,7 @@ PULLS = 12  # towards better perception, in one fit
 NOISE_AIMED_AT = (0, 4, 8, 12)  # the file has about as much; pixels decide exactly, in the end
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
+LARGEST_ENOUGH = 0.97  # of the largest payload: a little depends on the rates that the fit went through
 DEFAULT_EFFORT = 5
 TINY = 1e-12  # of a power, for its logarithm
 
@@ -150,16 +151,19 @@ class Encoding:
         within = [encoded for encoded in tried if len(encoded.payload) <= budget.size_bytes]
         best = max(within, key=lambda encoded: len(encoded.payload), default=None)
         if best is not None:
-            full = len(best.payload) >= FULL_ENOUGH * budget.size_bytes
+            full = len(best.payload) >= LARGEST_ENOUGH * budget.size_bytes
             if budget.clamp or full or len(within) < len(tried):
                 return best
         if budget.clamp:
             return min(tried, key=lambda encoded: len(encoded.payload))
-        reach = []
-        for rate, weight in ((0, HIGHEST_WEIGHT), (HIGHEST_RATE, LOWEST_WEIGHT)):
-            fit.move(unit(rate))
-            reach.append(len(self._code(fit, changes, weight).payload))
-        raise OutOfReachError(*reach)
+        ends = {0: HIGHEST_WEIGHT, HIGHEST_RATE: LOWEST_WEIGHT}
+        reach = {}
+        for rate in sorted(ends, key=lambda rate: abs(rate - _rate(fit))):  # what was found first, before it moves
+            if rate != _rate(fit):
+                fit.move(unit(rate))
+                self._settle(fit)
+            reach[rate] = len(self._code(fit, changes, ends[rate]).payload)
+        raise OutOfReachError(*(reach[rate] for rate in ends))
 
     def _bisect(
         self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget

@@ -186,16 +186,16 @@ def resolve_device(device: str) -> "torch.device":
 def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     """The method's pipeline with the weights of a model loaded and verified; kept for further pictures.
 
-    Of weights in files, which may be gigabytes, the last ones are kept.
+    Of what lies in somebody's files, which may be gigabytes, the last is kept, as long as they do not change.
     """
-    own = model not in {known.name for known in method.models} and not method.fits
-    if own:
-        return _from_file(method, model, device, hashing.sha256_of(Path(model)))
-    return _shipped(method, model, device)
+    if model in {known.name for known in method.models}:
+        return _shipped(method, model, device)
+    state = f"{_foreign_fingerprint(model):04x}" if method.fits else hashing.sha256_of(Path(model))
+    return _from_files(method, model, device, state)
 
 
 @lru_cache(maxsize=1)
-def _from_file(method: Method, model: str, device: str, sha256: str) -> Pipeline:
+def _from_files(method: Method, model: str, device: str, state: str) -> Pipeline:
     return _built(method, model, device)
 
 

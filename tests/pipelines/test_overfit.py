@@ -1,6 +1,7 @@
 """Files of method `overfit`: with the shipped autoencoder, and with one from a folder."""
 
 import dataclasses
+import re
 import signal
 import subprocess
 import sys
@@ -213,10 +214,17 @@ def test_stopped_early_keeps_the_noise_that_latents_aim_at(monkeypatch: pytest.M
 
 
 def test_out_of_reach(photo: np.ndarray) -> None:
-    with pytest.raises(errors.BudgetError, match=r"takes \d\d to \d{4,} bytes"):
-        api.encode(photo, "14B", method="overfit", settings=FAST)
-    with pytest.raises(errors.BudgetError, match="out of reach"):
-        api.encode(photo, "100kB", method="overfit", settings=FAST)
+    """Both ends that the error names can be had."""
+    ends = []
+    for budget in ("14B", "100kB"):
+        with pytest.raises(errors.BudgetError, match=r"takes \d\d to \d{4,} bytes") as caught:
+            api.encode(photo, budget, method="overfit", settings=FAST)
+        found = re.search(r"takes (\d+) to (\d+) bytes", str(caught.value))
+        assert found is not None
+        ends.append([int(size) for size in found.groups()])
+    for size in (ends[0][0], ends[1][1]):
+        assert 0.96 * size < len(api.encode(photo, f"{size}B", method="overfit", settings=FAST)) <= size
+    assert ends[0] == pytest.approx(ends[1], rel=0.05, abs=3)
     data = api.encode(photo, "100kB", method="overfit", settings=FAST, best_effort=True)
     assert 5000 < len(data) < 100_000
 
@@ -244,6 +252,18 @@ def test_foreign_autoencoder(photo: np.ndarray, folder: Path, tmp_path: Path, fe
     other = folder_of(tmp_path / "b", seed=2, channels=4)
     with pytest.raises(errors.WeightsError, match="needs autoencoder"):
         api.decode(data, vae=str(other))
+
+
+def test_a_folder_that_changes_is_read_again(photo: np.ndarray, tmp_path: Path) -> None:
+    paths = [folder_of(tmp_path / name, seed, channels=4) for seed, name in enumerate("ab")]
+    own, others = (api.encode(photo[:64, :64], "20", method="overfit", vae=str(p), settings=FAST) for p in paths)
+    expected = api.decode(others, vae=str(paths[1])).pixels
+    for file in paths[1].iterdir():
+        file.replace(paths[0] / file.name)
+    assert np.array_equal(api.decode(others, vae=str(paths[0])).pixels, expected)
+    assert api.encode(photo[:64, :64], "20", method="overfit", vae=str(paths[0]), settings=FAST) == others
+    with pytest.raises(errors.WeightsError, match="needs autoencoder"):
+        api.decode(own, vae=str(paths[0]))
 
 
 def test_every_single_byte_change_is_refused(photo: np.ndarray, folder: Path) -> None:
