@@ -27,6 +27,10 @@ CODING_BYTES = 24
 UNKNOWN_BYTES = 4 << 30  # where the system does not tell how much memory is free
 SHARE = 0.75  # of what is free
 CONTROL_GROUP = Path("/sys/fs/cgroup")
+GROUP_FILES = (  # limit, used, of which kinds: in both versions of control groups
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class MemoryModel:
 
 def _free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     return min(_free_of_machine(), _free_of_container())
 
 
@@ -86,8 +91,11 @@ def _free_of_machine() -> int:
 
 
 def _free_of_container() -> int:
-    """What a control group leaves, if there is one with a limit."""
-    with suppress(OSError, ValueError):
-        limit, used = ((CONTROL_GROUP / name).read_text() for name in ("memory.max", "memory.current"))
-        return max(int(limit) - int(used), 0)
+    """What a control group leaves, if there is one with a limit. Cached pages of files can be had."""
+    for files in GROUP_FILES:
+        with suppress(OSError, ValueError):
+            limit, used, kinds = ((CONTROL_GROUP / name).read_text() for name in files)
+            pages = dict(line.split() for line in kinds.splitlines())
+            cached = sum(int(pages.get(kind, 0)) for kind in ("active_file", "inactive_file"))
+            return max(int(limit) - int(used) + cached, 0)
     return sys.maxsize

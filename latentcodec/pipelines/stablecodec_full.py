@@ -24,7 +24,7 @@ from latentcodec.models.diffusion.quicken import quicken
 from latentcodec.models.stablecodec.full.checkpoint import convert
 from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
-from latentcodec.models.stablecodec.full.density import z_frequencies
+from latentcodec.models.stablecodec.full.density import checked_frequencies, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
 from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
@@ -95,12 +95,12 @@ class FullStableCodecPipeline:
     def __init__(self, weights: Weights, device: torch.device):
         self.fingerprint = weights.fingerprint
         self._device = device
-        config = FullConfig.from_json(described(weights)["config"])
+        config = FullConfig.from_json(described(weights).get("config", ""))
         tensors = dict(weights.tensors)
         if not {FREQUENCIES, PROMPT} <= set(tensors):
             raise WeightsError("the weights were not written by 'lcodec weights import'")
-        frequencies = tensors.pop(FREQUENCIES).long().numpy()
-        self._model = _placed(config, tensors, weights.fingerprint, fast_dtype(device))
+        frequencies = checked_frequencies(tensors.pop(FREQUENCIES), config.channels // 2).numpy()
+        self._model = _placed(config, tensors, weights, fast_dtype(device))
         medians = tensors["bottleneck.quantiles"][:, 0, 1].double().numpy()
         self._entropy = GuardedEntropy(self._model.codec, frequencies, medians)
         for part in CODING:
@@ -207,21 +207,21 @@ def merge_checkpoint(path: Path) -> Path:
     Raises WeightsError.
     """
     weights = store.read_weights(path)
-    config = FullConfig.from_json(described(weights)["config"])
+    config = FullConfig.from_json(described(weights).get("config", ""))
     tensors = {name: value for name, value in weights.tensors.items() if name != FREQUENCIES}
     model = place(config, tensors, *_base(), MERGED_TYPE)
     target = store.derived(weights.fingerprint, "merged")
-    store.write_tensors(merged_tensors(model), target, {"base": _base_hashes()})
+    store.write_tensors(merged_tensors(model), target, {"made_of": _origin(weights)})
     noted_sha256(target)
     return target
 
 
-def _placed(config: FullConfig, tensors: dict[str, Tensor], fingerprint: int, dtype: torch.dtype) -> FullStableCodec:
+def _placed(config: FullConfig, tensors: dict[str, Tensor], weights: Weights, dtype: torch.dtype) -> FullStableCodec:
     """The model, of networks that were merged before if they lie there as they were written."""
-    before = store.derived(fingerprint, "merged")
+    before = store.derived(weights.fingerprint, "merged")
     if dtype == MERGED_TYPE and is_noted(before):
         done = store.read_weights(before, noted_sha256)
-        if done.metadata.get("base") == _base_hashes():
+        if done.metadata.get("made_of") == _origin(weights):
             return place_merged(config, tensors, done.tensors)
     return place(config, tensors, *_base(), dtype)
 
@@ -231,8 +231,9 @@ def _base() -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
     return vae, unet
 
 
-def _base_hashes() -> str:
-    return " ".join(row(name).sha256 for name in BASE)
+def _origin(weights: Weights) -> str:
+    """SHA-256 of what merged networks are made of."""
+    return " ".join([weights.sha256, *(row(name).sha256 for name in BASE)])
 
 
 def _padded(side: int) -> int:

@@ -111,7 +111,7 @@ def origin(path: Path) -> tuple[dict[str, Tensor], FullConfig | None]:
         found = described(weights)
         if found.get("kind") != FULL_SCALE or PROMPT not in weights.tensors:
             raise WeightsError(f"{path} holds no StableCodec at full scale")
-        config = FullConfig.from_json(found["config"])
+        config = FullConfig.from_json(found.get("config", ""))
         state = to_state(weights.tensors, config)
     else:
         (of_elic, *_) = store.read_states(path).values()

@@ -33,6 +33,7 @@ class Weights:
     tensors: "dict[str, Tensor]"
     metadata: dict[str, str]
     fingerprint: int
+    sha256: str = ""
 
 
 def cache_folder() -> Path:
@@ -111,11 +112,17 @@ def _opened(path: Path) -> Iterator[Any]:
 def read_weights(path: Path, hash_of: Callable[[Path], str] = sha256_of) -> Weights:
     """A file of tensors as it is, whatever its hash: safetensors, or a state dictionary (.pth). Raises WeightsError."""
     if path.suffix == ".pth":
-        return Weights(_read_state(path), {}, int(hash_of(path)[:4], 16))
-    with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
-        metadata = file.metadata() or {}
-    return Weights(tensors, metadata, int(hash_of(path)[:4], 16))
+        tensors, metadata = _read_state(path), dict[str, str]()
+    else:
+        with _opened(path) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dictionary
+            metadata = file.metadata() or {}
+    sha256 = hash_of(path)
+    return Weights(tensors, metadata, _leading(sha256), sha256)
+
+
+def _leading(sha256: str) -> int:
+    return int(sha256[:4], 16)
 
 
 def _read_state(path: Path) -> "dict[str, Tensor]":
@@ -176,7 +183,12 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
     folder = cache_folder()
     partial = folder / f"{name}.importing"
     write_tensors(tensors, partial, {"model": description})
-    path = folder / f"{name}.{sha256_of(partial)[:4]}.safetensors"
+    sha256 = sha256_of(partial)
+    path = folder / f"{name}.{sha256[:4]}.safetensors"
+    for other in kept(fingerprint=_leading(sha256)):
+        if other != path and sha256_of(other) != sha256:  # files could not tell which of the two they need
+            partial.unlink()
+            raise WeightsError(f"weights {name!r} have the fingerprint of {other.name}; rename or remove that file")
     for older in kept(name):
         for file in (older, derived(int(older.name.split(".")[-2], 16), "merged")):
             file.unlink(missing_ok=True)

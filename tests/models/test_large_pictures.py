@@ -236,13 +236,14 @@ def test_blended_windows_have_no_seams(model: FullStableCodec, monkeypatch: pyte
     assert difference.abs().max() < 1e-4 * whole.std()
 
 
-@pytest.mark.parametrize(("width", "kept_bytes", "whole"), [(20, 1 << 40, True), (20, 0, False), (520, 1 << 40, False)])
+@pytest.mark.parametrize(("width", "kept_bytes", "whole"), [(20, 1 << 40, True), (20, 0, False), (30, 1 << 40, False)])
 def test_the_denoiser_sees_all_where_it_can(
     width: int, kept_bytes: int, whole: bool, model: FullStableCodec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Up to a number of positions, if they fit into memory: then the picture in tiles is the picture."""
     monkeypatch.setattr(layerwise, "TILE_VALUES", 1 << 16)
     monkeypatch.setattr(layerwise, "BAND_VALUES", 0)
+    monkeypatch.setattr(large, "LARGEST_WHOLE", 2 * 25)
     y = torch.randn(1, 32, 2, width).round()
     windows: list[tuple[int, ...]] = []
     synthesise = model.synthesise_latents
@@ -305,11 +306,16 @@ def test_without_a_limit_it_is_what_is_free(monkeypatch: pytest.MonkeyPatch, tmp
     assert MODEL.default_limit(cpu) <= MODEL.held_bytes + free
     monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
     assert memory._free_of_container() > 1 << 60
-    (tmp_path / "memory.current").write_text("3000\n")
-    for text, left in (("max", 1 << 60), ("1003000", 1_000_000), ("2000", 0)):
-        (tmp_path / "memory.max").write_text(f"{text}\n")
-        assert memory._free_of_container() >= left
-    assert MODEL.default_limit(cpu) == MODEL.held_bytes
+    (tmp_path / "memory").mkdir()
+    for maximum, current, kinds in memory.GROUP_FILES:
+        (tmp_path / current).write_text("3000\n")
+        (tmp_path / kinds).write_text("anon 1000\ninactive_file 1200\nactive_file 300\n")
+        for text, left in (("1003000", 1_001_500), ("2000", 500), ("1400", 0)):
+            (tmp_path / maximum).write_text(f"{text}\n")
+            assert memory._free_of_container() == left
+        assert MODEL.default_limit(cpu) == MODEL.held_bytes
+        (tmp_path / maximum).write_text("max\n")
+        assert memory._free_of_container() > 1 << 60
 
 
 @pytest.mark.parametrize(("text", "size"), [("8GB", 8 * 10**9), ("512MiB", 1 << 29), (" .5 GiB ", 1 << 29)])

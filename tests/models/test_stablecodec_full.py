@@ -438,7 +438,7 @@ def test_merged_networks_are_used_if_they_are_what_was_written(
     again = place(config, tensors, *base, torch.bfloat16)
     expected = again.state_dict()
     monkeypatch.setattr(stablecodec_full, "place", None)  # from here on nothing is merged
-    found = stablecodec_full._placed(config, tensors, weights.fingerprint, torch.bfloat16)
+    found = stablecodec_full._placed(config, tensors, weights, torch.bfloat16)
     assert [n for n, value in found.state_dict().items() if not torch.equal(value, expected[n])] == []
     assert found.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     assert FullStableCodecPipeline(weights, cpu).fingerprint == weights.fingerprint
@@ -449,6 +449,46 @@ def test_merged_networks_are_used_if_they_are_what_was_written(
     hashing.forget(done)
     with pytest.raises(TypeError):
         FullStableCodecPipeline(weights, cpu)
+
+
+def test_weights_that_no_import_wrote_are_refused(imported: Path) -> None:
+    """With one line, whatever is wrong."""
+    path = stablecodec_full.import_checkpoint(imported / "stablecodec_ft8.pkl", imported / "elic.pth", "a")
+    good, cpu = store.read_weights(path), torch.device("cpu")
+    frequencies = good.tensors[stablecodec_full.FREQUENCIES]
+    for changes, message in (
+        ({"prompt": good.tensors["prompt"][:, :5]}, "no state of 77 tokens"),
+        ({"prompt": good.tensors["prompt"] * float("nan")}, "no state of 77 tokens"),
+        ({stablecodec_full.FREQUENCIES: frequencies[1:]}, "no frequencies"),
+        ({stablecodec_full.FREQUENCIES: frequencies + 1}, "no frequencies"),
+        ({stablecodec_full.FREQUENCIES: frequencies.float()}, "no frequencies"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            FullStableCodecPipeline(store.Weights(good.tensors | changes, good.metadata, 0), cpu)
+    with pytest.raises(WeightsError, match="describes no StableCodec"):
+        FullStableCodecPipeline(store.Weights(good.tensors, {"model": "{}"}, 0), cpu)
+
+
+def test_a_tensor_of_sd_turbo_of_another_shape_is_named(tensors: dict[str, Tensor]) -> None:
+    """Of a layer with an adapter, and of one without."""
+    vae, unet = base_networks()
+    for name in ("mid_block.resnets.0.conv1.weight", "mid_block.resnets.0.norm1.weight"):
+        wrong = unet.state_dict() | {name: unet.state_dict()[name][:-1]}
+        with pytest.raises(WeightsError, match=name):
+            place(CONFIG, tensors | {"prompt": torch.zeros(1, 5, 16)}, vae.state_dict(), wrong, torch.float32)
+
+
+def test_weights_with_one_fingerprint_cannot_both_be_kept(imported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint, elic = imported / "stablecodec_ft8.pkl", imported / "elic.pth"
+    path = stablecodec_full.import_checkpoint(checkpoint, elic, "a")
+    weights = store.read_weights(path)
+    name = next(name for name in weights.tensors if name.startswith("codec.g_s."))
+    changed = {**weights.tensors, name: weights.tensors[name] / 2}
+    monkeypatch.setattr(store, "_leading", lambda sha256: weights.fingerprint)
+    with pytest.raises(WeightsError, match=rf"fingerprint of {path.name}"):
+        store.keep("b", changed, weights.metadata["model"])
+    assert store.kept() == [path]
+    assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
 
 
 def test_importing_again_gives_the_same_fingerprint_whatever_the_name(imported: Path) -> None:

@@ -64,7 +64,15 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
             StableCodecPipeline(store.read_weights(tmp_path / "w.safetensors"), torch.device("cpu"))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"autoencoder": {}, "width": 3}', '{"autoencoder": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"autoencoder": {}, "width": 3}', '{"autoencoder": 5}'),
+        *('{"autoencoder": {}, "y_channels": "a"}', '{"autoencoder": {}, "y_channels": -1}'),
+        *('{"autoencoder": {}, "widths": [1, 2]}', '{"autoencoder": {}, "alpha_bar": "x"}'),
+        '{"autoencoder": {"latent_channels": 1.5}}',
+    ],
+)
 def test_configurations_that_describe_no_model_are_refused(text: str) -> None:
     with pytest.raises(WeightsError, match="describes no StableCodec"):
         StableCodecConfig.from_json(text)

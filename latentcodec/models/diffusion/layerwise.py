@@ -50,7 +50,7 @@ def attention_bytes(pixels: int, channels: int, itemsize: int) -> int:
     positions = pixels // ATTENTION_STRIDE**2
     if positions <= ATTENTION_POSITIONS:
         return ATTENTION_COPIES * channels * positions * itemsize
-    return 2 * channels * positions * itemsize + tile_bytes(itemsize)
+    return (2 * channels * positions + ATTENTION_COPIES * TILE_VALUES) * itemsize
 
 
 def run_in_tiles(layers: Sequence[Layer], x: Tensor, kept: int) -> Tensor:

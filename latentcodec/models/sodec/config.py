@@ -8,7 +8,7 @@ from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
 from latentcodec.models.diffusion.config import StableDiffusionConfig
-from latentcodec.models.sizes import with_tuples
+from latentcodec.models.sizes import checked, with_tuples
 
 Y_STRIDE, Z_STRIDE = 16, 64
 
@@ -67,7 +67,7 @@ class SodecConfig:
             inner = AutoencoderConfig(**with_tuples(values.pop("autoencoder")))
             outer = values.pop("stable_diffusion", None)
             frozen = None if outer is None else StableDiffusionConfig(**with_tuples(outer))
-            return cls(autoencoder=inner, stable_diffusion=frozen, **(EARLIER | with_tuples(values)))
+            return checked(cls(autoencoder=inner, stable_diffusion=frozen, **(EARLIER | with_tuples(values))))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 from latentcodec.coding.packing import Packing
 from latentcodec.errors import WeightsError
 from latentcodec.models.autoencoder import AutoencoderConfig
-from latentcodec.models.sizes import with_tuples
+from latentcodec.models.sizes import checked, with_tuples
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class StableCodecConfig:
         try:
             values = json.loads(text)
             inner = AutoencoderConfig(**(EARLIER_AUTOENCODER | with_tuples(values.pop("autoencoder"))))
-            return cls(autoencoder=inner, **(EARLIER | with_tuples(values)))
+            return checked(cls(autoencoder=inner, **(EARLIER | with_tuples(values))))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
 

@@ -129,6 +129,8 @@ def merged(tensors: Mapping[str, Tensor], prefix: str, dtype: torch.dtype, name:
     if not name.endswith(".weight") or parts[0] not in tensors:
         return weight
     down, up = _as_matrix(tensors[parts[0]].float()), tensors[parts[1]].float().flatten(1)
+    if weight.dim() < 2 or weight.flatten(1).shape != (len(up), down.shape[1]):
+        raise WeightsError(f"{prefix}.{name} has shape {list(weight.shape)}, which its adapter does not fit")
     result = torch.empty_like(weight, dtype=dtype, memory_format=channels_last(weight))
     rows = max(1, PIECE // weight[0].numel())
     for start in range(0, len(weight), rows):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 
 from latentcodec.errors import WeightsError
 from latentcodec.models.diffusion.config import StableDiffusionConfig
-from latentcodec.models.sizes import with_tuples
+from latentcodec.models.sizes import checked, with_tuples
 
 Z_STRIDE = 256
 
@@ -37,6 +37,6 @@ class FullConfig:
         try:
             values = json.loads(text)
             inner = StableDiffusionConfig(**with_tuples(values.pop("stable_diffusion")))
-            return cls(stable_diffusion=inner, **with_tuples(values))
+            return checked(cls(stable_diffusion=inner, **with_tuples(values)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error

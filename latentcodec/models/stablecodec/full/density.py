@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.coding.tables import TOTAL
+from latentcodec.errors import WeightsError
 from latentcodec.models.blocks.information import round_through
 
 REACH = 127  # symbols -REACH..REACH have a frequency
@@ -69,6 +70,14 @@ def z_frequencies(bottleneck: Mapping[str, Tensor]) -> Tensor:
     found = (mass / mass.sum(1, keepdim=True) * TOTAL).floor().clamp_min(1)
     found.scatter_add_(1, found.argmax(1, keepdim=True), TOTAL - found.sum(1, keepdim=True))
     return found.to(torch.int32)
+
+
+def checked_frequencies(found: Tensor, channels: int) -> Tensor:
+    """Frequencies of a weights file -> int64 [C, 2 REACH + 1]. Raises WeightsError for others."""
+    whole = not found.is_floating_point() and found.shape == (channels, 2 * REACH + 1)
+    if not whole or found.min() < 1 or (found.long().sum(1) != TOTAL).any():
+        raise WeightsError("the weights file holds no frequencies of z")
+    return found.long()
 
 
 def _logits(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:

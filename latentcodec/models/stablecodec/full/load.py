@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from latentcodec.errors import WeightsError
 from latentcodec.models.diffusion.stable_diffusion import VAE_NAMES, put_weights
 from latentcodec.models.stablecodec.full.checkpoint import check, merged
 from latentcodec.models.stablecodec.full.config import FullConfig
@@ -63,8 +64,16 @@ def _with_codec(config: FullConfig, tensors: Mapping[str, Tensor]) -> tuple[Full
         # Copied, so that the file, most of which are adapters and what runs in other types, need not stay in memory.
         state = {k.removeprefix(prefix): v.to(torch.float32, copy=True) for k, v in own.items() if k.startswith(prefix)}
         module.load_state_dict(state, assign=True)
-    model.prompt = tensors[PROMPT].to(torch.float32, copy=True)
+    model.prompt = _prompt(tensors, config).to(torch.float32, copy=True)
     return model, own
+
+
+def _prompt(tensors: Mapping[str, Tensor], config: FullConfig) -> Tensor:
+    sizes = config.stable_diffusion
+    found = tensors.get(PROMPT)
+    if found is None or found.shape != (1, sizes.tokens, sizes.context) or not found.isfinite().all():
+        raise WeightsError(f"{PROMPT} is no state of {sizes.tokens} tokens with {sizes.context} channels")
+    return found
 
 
 def _channels_last(value: Tensor) -> Tensor:
