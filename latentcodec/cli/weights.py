@@ -30,6 +30,10 @@ def list_command() -> None:
     for path in store.kept():
         name, fingerprint, _ = path.name.rsplit(".", 2)
         click.echo(f"{name:<18}{path.stat().st_size / 1e6:6.1f} MB  {'imported':<12}fingerprint {fingerprint}")
+        merged = store.derived(int(fingerprint, 16), "merged")
+        if merged.exists():
+            click.echo(f"{'':<18}{merged.stat().st_size / 1e6:6.1f} MB  {'merged':<12}with networks of SD-Turbo")
+            click.echo(f"{'':<18}licence: {row('sd-turbo-unet').licence}")
 
 
 @weights_command.command("verify")

@@ -6,7 +6,7 @@ diffusers saved (AutoencoderKL, AutoencoderTiny; needs the package diffusers). A
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def _load(source: str, device: torch.device) -> Autoencoder:
         parts = (store.load(f"{TAEF2}-encoder").tensors, store.load(f"{TAEF2}-decoder").tensors)
         return _tiny(*parts, device)
     if source == SD_TURBO:
-        return _stable_diffusion(store.load(f"{SD_TURBO}-vae").tensors, device)
+        return _stable_diffusion(store.load_one_by_one(f"{SD_TURBO}-vae"), device)
     folder = _folder(source)
     if (folder / CONFIG).exists():
         return _from_diffusers(folder, device)
@@ -98,7 +98,7 @@ def _mini(device: torch.device) -> Autoencoder:
     return Autoencoder(model, model.encode, model.decode, config.latent_channels, STRIDE, local=True)
 
 
-def _stable_diffusion(tensors: dict[str, Tensor], device: torch.device) -> Autoencoder:
+def _stable_diffusion(tensors: Mapping[str, Tensor], device: torch.device) -> Autoencoder:
     from latentcodec.models.diffusion.stable_diffusion import load_autoencoder as load
 
     model = _ready(load(tensors), device)

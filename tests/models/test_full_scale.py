@@ -167,10 +167,9 @@ def test_the_autoencoder_of_sd_turbo_serves_method_overfit(monkeypatch: pytest.M
     """Files say which autoencoder they need; its weights are fetched, so nobody has to name them to decode."""
     torch.manual_seed(5)
     network: Any = stable_diffusion.FrozenAutoencoder(SMALL).network
-    tensors, load = published(network, PUBLISHED), store.load
-    held = store.Weights({name: value.half() for name, value in tensors.items()}, {}, 0)
+    held = {name: value.half() for name, value in published(network, PUBLISHED).items()}
     monkeypatch.setattr(stable_diffusion, "StableDiffusionConfig", lambda: SMALL)
-    monkeypatch.setattr(autoencoders.store, "load", lambda name: held if name == "sd-turbo-vae" else load(name))
+    monkeypatch.setattr(autoencoders.store, "load_one_by_one", {"sd-turbo-vae": held}.get)
     pixels = read_rgb(PHOTO)[:96, :128]
     data = api.encode(Picture(pixels), Quality(60), method="overfit", vae="sd-turbo", settings=Settings(1))
     assert api.decode(data).size == (128, 96)

@@ -432,6 +432,8 @@ def test_merged_networks_are_used_if_they_are_what_was_written(
     done = Path(capsys.readouterr().out.strip())
     assert hashing.is_noted(done)
     assert store.kept() == [path, other]
+    run("weights", "list")
+    assert "merged      with networks of SD-Turbo" in capsys.readouterr().out
     weights, cpu, config = store.read_weights(path), torch.device("cpu"), SMALL_TEXT
     tensors = {name: value for name, value in weights.tensors.items() if name != stablecodec_full.FREQUENCIES}
     base = [store.load_one_by_one(row) for row in stablecodec_full.BASE]
