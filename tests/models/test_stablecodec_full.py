@@ -239,11 +239,11 @@ def test_finer_steps_for_higher_rates(tensors: dict[str, Tensor]) -> None:
     assert sizes[-1] > 2 * sizes[0]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("seed", "rate"), [(0, 128), (1, 128), (2, 255), (3, 0)])
 def test_errors_of_another_machine_change_nothing(
-    seed: int, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+    seed: int, rate: int, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Errors hundreds of times those of float64 move no decision by as much as the band around it."""
+    """Errors hundreds of times those of float64 move no decision by half the band around it."""
     decided: list[np.ndarray] = []
     snap = GuardedEntropy._snap
 
@@ -253,12 +253,12 @@ def test_errors_of_another_machine_change_nothing(
 
     monkeypatch.setattr(GuardedEntropy, "_snap", note)
     encoder = SymbolEncoder()
-    coded = entropy(tensors).code(encoder, 128, (2, 3), source())
-    decoded = entropy(tensors, noise=1e-13, seed=seed).code(SymbolDecoder(encoder.finish()), 128, (2, 3))
+    coded = entropy(tensors).code(encoder, rate, (2, 3), source())
+    decoded = entropy(tensors, noise=1e-13, seed=seed).code(SymbolDecoder(encoder.finish()), rate, (2, 3))
     here, there = np.concatenate(decided[:4]), np.concatenate(decided[4:])
     moved = np.abs(here - there)
     assert np.median(moved) > 0
-    assert moved.max() < BAND / 4
+    assert moved.max() < BAND / 2
     assert np.array_equal(decoded.exact, coded.exact)
     assert np.array_equal(decoded.z, coded.z)
 
