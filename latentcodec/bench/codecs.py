@@ -2,19 +2,19 @@
 
 lcodec's methods meet a target themselves; the classical codecs of `classical.py` are searched for the richest setting
 within the budget. "avif/2" is AVIF on a picture scaled down by 2 and back up, both with a Lanczos filter: the only fair
-opponent where the codec alone cannot get that small.
+opponent where the codec alone cannot get that small. "vae:taef2" is no codec, but what an autoencoder can keep.
 
 To add a codec, write a class with these members and name it in `codec_named`.
 """
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from latentcodec import __version__
 from latentcodec.api import decode, encode_picture, inspect
 from latentcodec.bench import classical
+from latentcodec.bench.coded import Coded
 from latentcodec.errors import InputError
 from latentcodec.image import Pixels, resize
 from latentcodec.pipelines.base import DEFAULT_SETTINGS, Settings
@@ -23,20 +23,7 @@ from latentcodec.rate import Quality, Target, budget_bytes
 from latentcodec.weights.hashing import sha256_of as sha256_of_file
 
 SCALES = (2, 4, 8)
-
-
-@dataclass(frozen=True)
-class Coded:
-    """A file and how it was made.
-
-    overhead_bytes: its size beyond the information content, where that is known. saved_seconds: what encoding would
-    have taken longer, had no file of an earlier target been at hand.
-    """
-
-    data: bytes
-    setting: str = ""
-    overhead_bytes: float | None = None
-    saved_seconds: float = 0.0
+ROUND_TRIP = "vae"
 
 
 class Codec(Protocol):
@@ -168,12 +155,16 @@ def method_of(name: str) -> str:
 
 
 def codec_named(name: str, device: str = "auto") -> Codec:
-    """'stablecodec', 'avif', 'avif/4', ... Raises InputError for an unknown one, or one whose program is missing."""
+    """'stablecodec', 'avif/4', 'vae:mini', ... Raises InputError for an unknown one, or if its program is missing."""
     methods = [method.name for method in METHODS]
     if method_of(name) in methods:
         return Learned(name, device)
+    if method_of(name) == ROUND_TRIP:
+        from latentcodec.bench.uncoded import Uncoded
+
+        return Uncoded(name, device)
     base, _, factor = name.partition("/")
     if base not in classical.ENCODERS or factor not in ("", *map(str, SCALES)):
-        known = ", ".join((*methods, *classical.ENCODERS))
+        known = ", ".join((*methods, ROUND_TRIP, *classical.ENCODERS))
         raise InputError(f"unknown codec {name!r}; there is {known}, and classical ones scaled: avif/2, avif/4, avif/8")
     return Classical(classical.ENCODERS[base](), int(factor or 1))

@@ -93,12 +93,13 @@ class OverfitPipeline:
         """Payload -> uint8 [H, W, 3]. Raises CorruptError if the symbols are not those that were encoded."""
         width, height = size
         self._check_size(width * height, LimitError)
-        return self._paint(self.decode_exactly(encoded, (height, width)), encoded.rate, (height, width))
+        exact = self.decode_exactly(encoded, (height, width))
+        return self.paint(self.synthesise(exact, encoded.rate, (height, width)), (height, width))
 
     @torch.inference_mode()
-    def _paint(self, exact: Exact, rate: int, size: tuple[int, int]) -> Pixels:
-        """-> uint8 [H, W, 3] of `size` (height, width)."""
-        (height, width), latents = size, self.synthesise(exact, rate, size)
+    def paint(self, latents: Tensor, size: tuple[int, int]) -> Pixels:
+        """Latents [1, C, h, w] on the device -> uint8 [H, W, 3] of `size` (height, width)."""
+        height, width = size
         picture = np.empty((height, width, 3), np.uint8)
         for tile in self._tiles(latents.shape[2], latents.shape[3]):
             stride = self.autoencoder.stride
@@ -159,7 +160,8 @@ class OverfitPipeline:
         """The same symbols, with as much noise as looks best. Takes no bytes."""
 
         def error(prefix: Prefix) -> float:
-            return perception.error(self._unit(self._paint(replace(exact, prefix=prefix), encoded.rate, size)))
+            latents = self.synthesise(replace(exact, prefix=prefix), encoded.rate, size)
+            return perception.error(self._unit(self.paint(latents, size)))
 
         prefix, data = Prefix.read(encoded.payload)
         best = min((replace(prefix, noise=amount) for amount in NOISE_TRIED), key=error)

@@ -119,3 +119,15 @@ def test_weights_of_ones_own(tmp_path: Path) -> None:
     assert codec.weights == hashing.sha256_of(path)[:16]
     with pytest.raises(InputError, match="no file"):
         codec_named("sodec@nowhere.safetensors")
+
+
+def test_a_round_trip_is_what_overfit_comes_close_to() -> None:
+    bound, codec = codec_named("vae:mini"), codec_named("overfit:mini:1")
+    error = []
+    for chosen in (bound, codec):
+        decoded = chosen.decode(chosen.encode(PIXELS, Quality(100)).data, (200, 131))
+        assert decoded.shape == PIXELS.shape
+        error.append(np.square(decoded.astype(float) - PIXELS).mean())
+    assert error[0] < error[1] < 1.1 * error[0]
+    with pytest.raises(InputError, match="name a quality"):
+        bound.encode(PIXELS, ByteBudget(2500))
