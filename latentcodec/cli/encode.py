@@ -45,7 +45,7 @@ class Figures:
 @click.option("--effort", type=click.IntRange(1, 10), default=None,
               help="How hard to try: a better picture of the same bytes.  (default: 1; overfit: 5)")  # fmt: skip
 @click.option("--tune", type=click.Choice(["perceptual", "psnr", "ssim", "mse"]), default=None,
-              help="What effort is for: perceptual (default), psnr or ssim; of overfit: mse of latents (default) or "
+              help="What to be close in: perceptual (default), psnr or ssim; overfit: mse of latents (default) or "
               "perceptual.")  # fmt: skip
 @click.option("--keep-partial", is_flag=True, help="Ctrl-C ends the effort early and keeps the best so far.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -42,12 +42,10 @@ class Method:
     tunes: tuple[str, ...] = (PERCEPTUAL, PSNR, SSIM)
 
     def check(self, settings: Settings) -> None:
-        """Raises InputError for what its encoder cannot be tuned for, or not without effort."""
+        """Raises InputError for what its encoder cannot be tuned for."""
         if settings.tune not in (None, *self.tunes):
             there = ", ".join(self.tunes)
             raise InputError(f"method {self.name} cannot be tuned for {settings.tune}; there is {there}")
-        if settings.tune is not None and not self.fits and (settings.effort or 1) == 1:
-            raise InputError(f"method {self.name} is tuned by effort: it takes an effort of 2 or more")
 
 
 FOREIGN_REFERENCE = "overfit-taef2"  # what files of an autoencoder without a reference of its own are relative to

@@ -119,8 +119,8 @@ class FullStableCodecPipeline:
 
         Quality 50 is the rate that the checkpoint was trained for.
         """
-        if refines(settings):
-            raise InputError("effort is for the models at mini scale")
+        if refines(settings) or settings.tune is not None:
+            raise InputError("effort and tuning are for the models at mini scale")
         height, width = pixels.shape[:2]
         limit = self._limit_bytes(settings.max_memory_bytes)
         kept = self._kept_bytes(height, width, limit)

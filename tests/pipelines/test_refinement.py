@@ -12,6 +12,7 @@ from torch import Tensor
 from latentcodec import api
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Pixels, read_rgb
+from latentcodec.metrics.distortion import psnr
 from latentcodec.metrics.perceptual import AlexNet, load_lpips
 from latentcodec.models.blocks.integers import CodedLatents
 from latentcodec.models.blocks.shipping import float_tensors
@@ -192,14 +193,25 @@ def test_effort_is_reproducible_and_a_quality_keeps_its_size() -> None:
     assert len(better[0]) <= len(plain)
 
 
+def test_without_effort_rounding_is_tuned() -> None:
+    """Less squared error in the same bytes, if that is asked for."""
+    pixels, budget = np.array(read_rgb(PHOTO)[:256, :384]), "0.05bpp"
+    decoded = {}
+    for tune in (None, "perceptual", "psnr", "ssim"):
+        data = api.encode(pixels, budget, device="cpu", settings=Settings(tune=tune))
+        assert 0.98 * 0.05 * pixels.size / 24 < len(data) <= 0.05 * pixels.size / 24
+        decoded[tune] = api.decode(data, device="cpu").pixels
+    assert np.array_equal(decoded[None], decoded["perceptual"])
+    for tune in ("psnr", "ssim"):
+        assert psnr(pixels, decoded[tune]) > psnr(pixels, decoded["perceptual"])
+
+
 def test_what_cannot_be_tuned_for() -> None:
     pixels = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(InputError, match="method stablecodec cannot be tuned for mse; there is perceptual, psnr, ssim"):
         api.encode(pixels, "50", settings=Settings(effort=2, tune="mse"))
     with pytest.raises(InputError, match="method overfit cannot be tuned for psnr; there is mse, perceptual"):
         api.encode(pixels, "50", method="overfit", settings=Settings(tune="psnr"))
-    with pytest.raises(InputError, match="takes an effort of 2 or more"):
-        api.encode(pixels, "50", settings=Settings(tune="psnr"))
     with pytest.raises(InputError, match=r"effort 11 is not in 1..10"):
         Settings(effort=11)
 
