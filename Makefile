@@ -55,7 +55,7 @@ test-full: install  ## one step and one file with networks of the published size
 gpu-check: install  ## encode and decode on a CUDA device and the CPU, both ways, and print a table
 	$(BIN)/python -m tests.gpu_check
 
-large-check: install  ## a 4K picture with networks of the published sizes, in 8 GB; an hour
+large-check: install  ## a 4K picture with networks of the published sizes, in 8 GB; an hour and a half
 	$(BIN)/python -m tests.large_check 3840x2160 8GB
 
 wheel: install  ## build the wheel into dist/

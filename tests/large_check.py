@@ -2,7 +2,7 @@
 
 Random networks of the published sizes, written to files first, so that a process of its own encodes and another one
 decodes as anybody would, and neither has more in memory than that. Prints seconds and peak resident memory of both.
-An hour for 4K, many for 100 megapixels; for these, --tiles 1 computes one tile of every stage and
+An hour and a half for 4K, many for 100 megapixels; for these, --tiles 1 computes one tile of every stage and
 takes the rest as zeros: of every stage the largest, of the denoiser inner windows. That needs as much memory as all of
 it, since nothing of a tile outlives the next but what is kept; the seconds say nothing.
 """

@@ -159,7 +159,7 @@ def codec_named(name: str, device: str = "auto") -> Codec:
     methods = [method.name for method in METHODS]
     if method_of(name) in methods:
         return Learned(name, device)
-    if method_of(name) == ROUND_TRIP:
+    if name.partition(":")[0] == ROUND_TRIP:
         from latentcodec.bench.uncoded import Uncoded
 
         return Uncoded(name, device)

@@ -5,10 +5,10 @@ import torch
 
 from latentcodec import __version__
 from latentcodec.bench.coded import Coded
-from latentcodec.errors import InputError
+from latentcodec.errors import BudgetError
 from latentcodec.image import Pixels
 from latentcodec.pipelines.overfit import OverfitPipeline
-from latentcodec.pipelines.registry import method_named, model_named, pipeline
+from latentcodec.pipelines.registry import method_named, model_named, pipeline, sha256_of
 from latentcodec.rate import Quality, Target
 
 
@@ -20,14 +20,16 @@ class Uncoded:
     def __init__(self, name: str, device: str):
         self.name = name
         method = method_named("overfit")
-        codec = pipeline(method, model_named(method, name.partition(":")[2] or None), device)
+        model = model_named(method, name.partition(":")[2] or None)
+        codec = pipeline(method, model, device)
         assert isinstance(codec, OverfitPipeline)
         self._codec = codec
-        self.weights = f"{codec.fingerprint:04x}"
+        native = {known.name: known for known in method.models}.get(model)
+        self.weights = f"{codec.fingerprint:04x}" if native is None else sha256_of(native)[:16]
 
     def encode(self, pixels: Pixels, target: Target) -> Coded:
         if not isinstance(target, Quality):
-            raise InputError(f"{self.name} codes nothing: name a quality, whichever it is")
+            raise BudgetError(f"{self.name} codes nothing, and has one size: name a quality, whichever it is")
         return Coded(self._codec.latents(pixels).numpy().tobytes())
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Pixels:

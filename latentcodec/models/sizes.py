@@ -1,9 +1,11 @@
 """Configurations as they stand in the metadata of weights files."""
 
+import math
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_args
 
 T = TypeVar("T")
+LARGEST = 1 << 20  # of any number of channels, blocks or positions
 
 
 def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def _is_like(value: object, default: object) -> bool:
     if is_dataclass(value):
         return value is checked(value)
     if isinstance(default, float):
-        return type(value) in (int, float)
+        return isinstance(value, int | float) and type(value) is not bool and 0 < value < math.inf
     if type(default) is int:
-        return type(value) is int and value >= 0
+        return type(value) is int and 0 <= value <= LARGEST
     return default is None or type(value) is type(default)

@@ -94,8 +94,13 @@ def _free_of_container() -> int:
     """What a control group leaves, if there is one with a limit. Cached pages of files can be had."""
     for files in GROUP_FILES:
         with suppress(OSError, ValueError):
-            limit, used, kinds = ((CONTROL_GROUP / name).read_text() for name in files)
-            pages = dict(line.split() for line in kinds.splitlines())
-            cached = sum(int(pages.get(kind, 0)) for kind in ("active_file", "inactive_file"))
-            return max(int(limit) - int(used) + cached, 0)
+            limit, used = (int((CONTROL_GROUP / name).read_text()) for name in files[:2])
+            return max(limit - used + _cached(CONTROL_GROUP / files[2]), 0)
     return sys.maxsize
+
+
+def _cached(kinds: Path) -> int:
+    with suppress(OSError, ValueError):
+        pages = dict(line.split() for line in kinds.read_text().splitlines())
+        return sum(int(pages.get(kind, 0)) for kind in ("active_file", "inactive_file"))
+    return 0

@@ -72,7 +72,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
     def encode(self, pixels: Pixels, target: Quality | PayloadBudget, settings: Settings = DEFAULT_SETTINGS) -> Encoded:
         """uint8 [H, W, 3] -> payload at a quality, or the largest payload within a budget.
 
-        More effort keeps to the budget, or to the size that a quality has without.
+        Effort and tuning keep to the budget, or to the size that a quality has without.
         """
         if refines(settings) and not self.refinable:
             raise InputError("effort is for the models at mini scale")
@@ -85,7 +85,10 @@ class NeuralPipeline(ABC, Generic[Networks]):
 
         expected = self._expected(pixels.shape[0] * pixels.shape[1])
         tuned = None if refines(settings) else TUNED_THRIFT.get(settings.tune or PERCEPTUAL)
-        encoded = self._code_within(target, analysed, expected, tuned)
+        encoded = self._code_within(target, analysed, expected, None if isinstance(target, Quality) else tuned)
+        if isinstance(target, Quality) and tuned is not None:
+            budget = PayloadBudget(len(encoded.payload), clamp=True)
+            encoded = self._code_within(budget, analysed, expected, tuned)
         if refines(settings):
             size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
             judged = JudgedPicture(self, original, pixels.shape[:2], OBJECTIVES[settings.tune or PERCEPTUAL])

@@ -188,8 +188,11 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
     """
     if model in {known.name for known in method.models}:
         return _shipped(method, model, device)
-    state = f"{_foreign_fingerprint(model):04x}" if method.fits else hashing.sha256_of(Path(model))
-    return _from_files(method, model, device, state)
+    if method.fits:
+        from latentcodec.pipelines.autoencoders import folder_sha256
+
+        return _from_files(method, model, device, folder_sha256(model))
+    return _from_files(method, model, device, hashing.sha256_of(Path(model)))
 
 
 @lru_cache(maxsize=1)
@@ -234,7 +237,7 @@ def described(weights: store.Weights) -> dict[str, str]:
     """What imported weights say about themselves; nothing for others."""
     try:
         found = json.loads(weights.metadata.get("model", "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = {}
     return found if isinstance(found, dict) else {}
 

@@ -13,7 +13,7 @@ LARGE = 64 << 20
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file; in one process computed once, unless the file changes."""
-    return _of_state(path, _state(path))
+    return _of_state(path, f"{_state(path)} {path.stat().st_ino}")  # another file may be as large and as old
 
 
 def noted_sha256(path: Path) -> str:

@@ -188,7 +188,7 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
     for other in kept(fingerprint=_leading(sha256)):
         if other != path and sha256_of(other) != sha256:  # files could not tell which of the two they need
             partial.unlink()
-            raise WeightsError(f"weights {name!r} have the fingerprint of {other.name}; rename or remove that file")
+            raise WeightsError(f"weights {name!r} have the fingerprint of {other.name}: one of them can be kept")
     for older in kept(name):
         for file in (older, derived(int(older.name.split(".")[-2], 16), "merged")):
             file.unlink(missing_ok=True)
@@ -202,7 +202,7 @@ def kept(name: str | None = None, fingerprint: int | None = None) -> list[Path]:
     if name is not None and any(separator in name for separator in "/\\"):
         return []
     pattern = "*" if name is None else glob.escape(name)
-    number = "?" * 4 if fingerprint is None else f"{fingerprint:04x}"
+    number = "[0-9a-f]" * 4 if fingerprint is None else f"{fingerprint:04x}"
     return sorted(cache_folder().glob(f"{pattern}.{number}.safetensors"))
 
 

@@ -129,5 +129,5 @@ def test_a_round_trip_is_what_overfit_comes_close_to() -> None:
         assert decoded.shape == PIXELS.shape
         error.append(np.square(decoded.astype(float) - PIXELS).mean())
     assert error[0] < error[1] < 1.1 * error[0]
-    with pytest.raises(InputError, match="name a quality"):
+    with pytest.raises(BudgetError, match="name a quality"):
         bound.encode(PIXELS, ByteBudget(2500))

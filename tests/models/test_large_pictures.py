@@ -314,6 +314,9 @@ def test_without_a_limit_it_is_what_is_free(monkeypatch: pytest.MonkeyPatch, tmp
             (tmp_path / maximum).write_text(f"{text}\n")
             assert memory._free_of_container() == left
         assert MODEL.default_limit(cpu) == MODEL.held_bytes
+        (tmp_path / kinds).unlink()
+        (tmp_path / maximum).write_text("4000\n")
+        assert memory._free_of_container() == 1000
         (tmp_path / maximum).write_text("max\n")
         assert memory._free_of_container() > 1 << 60
 

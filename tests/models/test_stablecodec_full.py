@@ -464,6 +464,7 @@ def test_weights_that_no_import_wrote_are_refused(imported: Path) -> None:
         ({stablecodec_full.FREQUENCIES: frequencies[1:]}, "no frequencies"),
         ({stablecodec_full.FREQUENCIES: frequencies + 1}, "no frequencies"),
         ({stablecodec_full.FREQUENCIES: frequencies.float()}, "no frequencies"),
+        ({stablecodec_full.FREQUENCIES: frequencies.to(torch.uint32)}, "no frequencies"),
     ):
         with pytest.raises(WeightsError, match=message):
             FullStableCodecPipeline(store.Weights(good.tensors | changes, good.metadata, 0), cpu)

@@ -16,7 +16,7 @@ from latentcodec.metrics.distortion import psnr
 from latentcodec.metrics.perceptual import AlexNet, load_lpips
 from latentcodec.models.blocks.integers import CodedLatents
 from latentcodec.models.blocks.shipping import float_tensors
-from latentcodec.pipelines import judged
+from latentcodec.pipelines import judged, neural
 from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.judged import JudgedPicture
 from latentcodec.pipelines.objective import OBJECTIVES, PerceptualError, SquaredError
@@ -193,17 +193,29 @@ def test_effort_is_reproducible_and_a_quality_keeps_its_size() -> None:
     assert len(better[0]) <= len(plain)
 
 
-def test_without_effort_rounding_is_tuned() -> None:
-    """Less squared error in the same bytes, if that is asked for."""
-    pixels, budget = np.array(read_rgb(PHOTO)[:256, :384]), "0.05bpp"
+@pytest.mark.parametrize("target", ["0.05bpp", "50"])
+def test_without_effort_rounding_is_tuned(target: str) -> None:
+    """Less error of the kind that is asked for, in the same bytes."""
+    pixels = np.array(read_rgb(PHOTO)[:256, :384])
+    budget = {"0.05bpp": 0.05 * pixels.size / 24}.get(target) or len(api.encode(pixels, target, device="cpu"))
     decoded = {}
     for tune in (None, "perceptual", "psnr", "ssim"):
-        data = api.encode(pixels, budget, device="cpu", settings=Settings(tune=tune))
-        assert 0.98 * 0.05 * pixels.size / 24 < len(data) <= 0.05 * pixels.size / 24
+        data = api.encode(pixels, target, device="cpu", settings=Settings(tune=tune))
+        assert 0.98 * budget < len(data) <= budget
         decoded[tune] = api.decode(data, device="cpu").pixels
     assert np.array_equal(decoded[None], decoded["perceptual"])
     for tune in ("psnr", "ssim"):
         assert psnr(pixels, decoded[tune]) > psnr(pixels, decoded["perceptual"])
+
+
+def test_rounding_is_thriftier_where_bits_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [neural.least_thrift(rate) for rate in (0, 90, 105, 120, 255)]
+    assert found == pytest.approx([0.02, 0.02, 0.015, 0.01, 0.01])
+    pixels = np.array(read_rgb(PHOTO)[:256, :384])
+    thrifty = api.encode(pixels, "0.015bpp", device="cpu")
+    monkeypatch.setattr(neural, "THRIFTS", (0.0, 0.0))
+    plain = api.encode(pixels, "0.015bpp", device="cpu")
+    assert api.inspect(plain).rate < api.inspect(thrifty).rate
 
 
 def test_what_cannot_be_tuned_for() -> None:

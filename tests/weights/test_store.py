@@ -70,7 +70,8 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path) -> None:
         *("", "[]", "{}", '{"autoencoder": {}, "width": 3}', '{"autoencoder": 5}'),
         *('{"autoencoder": {}, "y_channels": "a"}', '{"autoencoder": {}, "y_channels": -1}'),
         *('{"autoencoder": {}, "widths": [1, 2]}', '{"autoencoder": {}, "alpha_bar": "x"}'),
-        '{"autoencoder": {"latent_channels": 1.5}}',
+        *('{"autoencoder": {"latent_channels": 1.5}}', '{"autoencoder": {}, "alpha_bar": NaN}', "[" * 100_000),
+        *('{"autoencoder": {}, "rate_range": [0, 0]}', '{"autoencoder": {}, "rate_range": [0.6, 0.005]}'),
     ],
 )
 def test_configurations_that_describe_no_model_are_refused(text: str) -> None:

@@ -55,6 +55,11 @@ class SodecConfig:
         """Which symbols are coded in quads or octets."""
         return Packing(self.packed_tables, self.packed_reach, self.packed_octets)
 
+    def __post_init__(self) -> None:
+        low, high = self.rate_range
+        if not 0 < low < high:
+            raise ValueError(f"rate_range is {self.rate_range}")
+
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
         return json.dumps(asdict(self))
@@ -68,7 +73,7 @@ class SodecConfig:
             outer = values.pop("stable_diffusion", None)
             frozen = None if outer is None else StableDiffusionConfig(**with_tuples(outer))
             return checked(cls(autoencoder=inner, stable_diffusion=frozen, **(EARLIER | with_tuples(values))))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"the weights file describes no SODEC model: {error}") from error
 
 

@@ -41,6 +41,11 @@ class StableCodecConfig:
         """Which symbols are coded in quads."""
         return Packing(self.packed_tables, self.packed_reach)
 
+    def __post_init__(self) -> None:
+        low, high = self.rate_range
+        if not 0 < low < high:
+            raise ValueError(f"rate_range is {self.rate_range}")
+
     def to_json(self) -> str:
         """One line, as it stands in the metadata of a weights file."""
         return json.dumps(asdict(self))
@@ -52,7 +57,7 @@ class StableCodecConfig:
             values = json.loads(text)
             inner = AutoencoderConfig(**(EARLIER_AUTOENCODER | with_tuples(values.pop("autoencoder"))))
             return checked(cls(autoencoder=inner, **(EARLIER | with_tuples(values))))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"the weights file describes no StableCodec model: {error}") from error
 
 

@@ -38,5 +38,5 @@ class FullConfig:
             values = json.loads(text)
             inner = StableDiffusionConfig(**with_tuples(values.pop("stable_diffusion")))
             return checked(cls(stable_diffusion=inner, **with_tuples(values)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error

@@ -74,8 +74,8 @@ def z_frequencies(bottleneck: Mapping[str, Tensor]) -> Tensor:
 
 def checked_frequencies(found: Tensor, channels: int) -> Tensor:
     """Frequencies of a weights file -> int64 [C, 2 REACH + 1]. Raises WeightsError for others."""
-    whole = not found.is_floating_point() and found.shape == (channels, 2 * REACH + 1)
-    if not whole or found.min() < 1 or (found.long().sum(1) != TOTAL).any():
+    fits = channels > 0 and found.dtype == torch.int32 and found.shape == (channels, 2 * REACH + 1)
+    if not fits or found.min() < 1 or (found.long().sum(1) != TOTAL).any():
         raise WeightsError("the weights file holds no frequencies of z")
     return found.long()
 

@@ -5,8 +5,8 @@ y^ --g_s, aux, by tiles with all that they see--> F --UNet, by windows that are 
 layer--> pixels
 
 The VAE normalises as if it saw the whole picture (diffusion/layerwise.py). The denoiser takes far less memory and sees
-pictures whole up to LARGEST_WHOLE; beyond, attention would take longer than windows that overlap, within which it
-normalises, as the published program has it.
+pictures whole up to LARGEST_WHOLE; beyond, where attention's time would grow with the square, windows that overlap,
+within which it normalises, as the published program has it.
 """
 
 from collections.abc import Iterator
