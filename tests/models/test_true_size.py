@@ -30,7 +30,6 @@ from latentcodec.models.diffusion.vision import CLIP_SIZES, SIDE, build_dino
 from latentcodec.models.sodec.config import SCALES
 from latentcodec.models.sodec.export import export
 from latentcodec.models.sodec.model import Sodec
-from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.adapted import to_state
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
@@ -204,10 +203,8 @@ def in_float32(tensors: dict[str, Tensor], pipeline: FullStableCodecPipeline, en
     return picture[0].permute(1, 2, 0).numpy()
 
 
-def test_a_picture_in_tiles(
-    checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As whole, within a level of 255, from a file of the same size; windows of the denoiser are another matter."""
+def test_a_picture_in_tiles(checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]]) -> None:
+    """As whole, within a level of 255, from a file of the same size."""
     tensors, metadata = as_shipped(checkpoint, torch.randn(1, 77, 1024), FullConfig())
     pipeline = FullStableCodecPipeline(store.Weights(tensors, metadata, 1), torch.device("cpu"))
     picture, size = np.tile(PICTURE, (2, 2, 1)), (1024, 1024)
@@ -225,12 +222,6 @@ def test_a_picture_in_tiles(
     difference = np.abs(tiled.astype(int) - whole)
     print(f"\nbytes {len(in_tiles.payload)}, {len(encoded.payload)}; difference {difference.mean():.3f} of 255", end="")
     assert 0 < difference.mean() < 1
-    monkeypatch.setattr(large, "LARGEST_WHOLE", 0)
-    with measured("decode in tiles and windows"):
-        windowed = pipeline.decode(encoded, size, max_memory_bytes=least)
-    # Random weights carry what a window does not see as far as trained ones hardly would.
-    print(f"\ndifference {np.abs(windowed.astype(int) - whole).mean():.3f} of 255, deviation {whole.std():.1f}", end="")
-    assert psnr(whole, windowed) > 20
 
 
 def test_commands_at_true_size(
