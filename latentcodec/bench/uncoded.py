@@ -13,7 +13,7 @@ from latentcodec.rate import Quality, Target
 
 
 class Uncoded:
-    """ "vae:mini", "vae:taef2": latents of the autoencoder, float32, as they are. Such files have one size."""
+    """ "vae:mini", "vae:taef2": latents of the autoencoder as they are, float32 [1, C, h, w], whatever the quality."""
 
     version = __version__
 
