@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentcodec.errors import WeightsError
 from latentcodec.weights.hashing import forget, is_noted, noted_sha256, sha256_of
-from latentcodec.weights.manifest import Download, Source, WeightsRow, row
+from latentcodec.weights.manifest import Download, Source, WeightsRow, row, rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -185,16 +185,22 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
     write_tensors(tensors, partial, {"model": description})
     sha256 = sha256_of(partial)
     path = folder / f"{name}.{sha256[:4]}.safetensors"
-    for other in kept(fingerprint=_leading(sha256)):
-        if other != path and sha256_of(other) != sha256:  # files could not tell which of the two they need
-            partial.unlink()
-            raise WeightsError(f"weights {name!r} have the fingerprint of {other.name}: one of them can be kept")
+    clashing = next(_others_called(_leading(sha256), path, sha256), None)
+    if clashing is not None:  # files could not tell which of the two they need
+        partial.unlink()
+        raise WeightsError(f"weights {name!r} have the fingerprint of {clashing}: one of them can be kept")
     for older in kept(name):
         for file in (older, derived(int(older.name.split(".")[-2], 16), "merged")):
             file.unlink(missing_ok=True)
             forget(file)
     partial.replace(path)
     return path
+
+
+def _others_called(fingerprint: int, path: Path, sha256: str) -> Iterator[str]:
+    """Other weights than these that ship with this fingerprint, or were imported."""
+    yield from (entry.id for entry in rows().values() if entry.source is None and _leading(entry.sha256) == fingerprint)
+    yield from (o.name for o in kept(fingerprint=fingerprint) if o != path and sha256_of(o) != sha256)
 
 
 def kept(name: str | None = None, fingerprint: int | None = None) -> list[Path]:

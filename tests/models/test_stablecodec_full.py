@@ -487,11 +487,17 @@ def test_weights_with_one_fingerprint_cannot_both_be_kept(imported: Path, monkey
     weights = store.read_weights(path)
     name = next(name for name in weights.tensors if name.startswith("codec.g_s."))
     changed = {**weights.tensors, name: weights.tensors[name] / 2}
-    monkeypatch.setattr(store, "_leading", lambda sha256: weights.fingerprint)
+    shipped = {entry.sha256 for entry in rows().values()}
+    monkeypatch.setattr(store, "_leading", lambda sha256: 0 if sha256 in shipped else weights.fingerprint)
     with pytest.raises(WeightsError, match=rf"fingerprint of {path.name}"):
         store.keep("b", changed, weights.metadata["model"])
     assert store.kept() == [path]
     assert sorted(file.name for file in path.parent.iterdir()) == [path.name]
+    path.unlink()
+    monkeypatch.setattr(store, "_leading", lambda sha256: 1)
+    with pytest.raises(WeightsError, match=r"fingerprint of stablecodec-mini: one of them"):
+        store.keep("b", changed, weights.metadata["model"])
+    assert list(path.parent.iterdir()) == []
 
 
 def test_importing_again_gives_the_same_fingerprint_whatever_the_name(imported: Path) -> None:
