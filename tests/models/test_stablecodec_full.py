@@ -38,6 +38,7 @@ from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.search import Curve, fill_budget
 from latentcodec.pipelines.stablecodec_full import PACKING, FullStableCodecPipeline, as_shipped
 from latentcodec.weights import hashing, store
+from latentcodec.weights.manifest import rows
 from tests import tiny_full
 from tests.parity.drawn import RATES_BPP, draw
 
