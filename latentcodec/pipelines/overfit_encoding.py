@@ -25,7 +25,7 @@ LOG_BYTES_PER_RATE = 0.03  # how sizes usually change
 CORRECTIONS = 3  # of the rate, during it
 LARGEST_CORRECTION = 8
 FILL_STEP = 2  # of the rate, where no weight fills the budget
-LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.5 * RATE_WEIGHT, 2.5 * RATE_WEIGHT
+LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.7 * RATE_WEIGHT, 1.45 * RATE_WEIGHT
 BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
 NOISE_AIMED_AT = (0, 4, 8, 12)  # the file has about as much; pixels decide exactly, in the end
@@ -102,7 +102,7 @@ class Encoding:
         """Move to the rate that meets the budget without a fit."""
 
         def evaluate(rate: int, thrift: float) -> tuple[int, None]:
-            fit.move(unit(rate))
+            fit.jump(unit(rate))
             return len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload), None
 
         size = evaluate(_rate(fit), 0.0)[0]
@@ -110,7 +110,7 @@ class Encoding:
         below, above = bracket(evaluate, budget.size_bytes, expected)
         closest = below or above
         assert closest is not None
-        fit.move(unit(closest.rate))
+        fit.jump(unit(closest.rate))
 
     def _correct(self, fit: Fit, budget: PayloadBudget) -> None:
         """Move towards the rate at which the budget would be met, if sizes change as they usually do."""

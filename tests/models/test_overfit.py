@@ -275,6 +275,21 @@ def test_rounds_lower_what_is_minimised(latents: torch.Tensor) -> None:
     assert objective() < 0.97 * rounds_only < 0.97 * start
 
 
+def test_a_move_keeps_what_rounds_have_won(latents: torch.Tensor) -> None:
+    """A function whose basis functions have much in common: every component's is a part of all others."""
+    values = plain()
+    values["mixing"] += round(0.35 * (1 << 12))
+    fit = Fit.begin(FittedFunction(LAYOUT, values).requires_grad_(requires_grad=False), latents, unit(150))
+    fit.run(0, 3, EFFORTS[1])
+    after_rounds, won = fit._total_of(fit.symbols), [s.clone() for s in fit.symbols]
+    fit.jump(fit.rate)
+    assert fit._total_of(fit.symbols) > 1.05 * after_rounds
+    fit.symbols = won
+    fit.differentiate()
+    fit.move(fit.rate)
+    assert fit._total_of(fit.symbols) <= after_rounds
+
+
 def test_a_larger_weight_takes_fewer_bits(latents: torch.Tensor) -> None:
     fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(170))
     fit.run(0, 2, EFFORTS[4])

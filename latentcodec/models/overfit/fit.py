@@ -17,7 +17,7 @@ place of this and diverges: docs/training.md.
 At fine quantisation the distortion falls by 2 ln 2 / 12 = 0.1155 per bit and symbol, which is the weight.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -196,14 +196,36 @@ class Fit:
         moved = steps * step_size(self.rate)[:, None, None, None] * direction
         self.latents = truth + MEMORY * (self.latents - truth) + moved
 
+    @torch.no_grad()
+    def jump(self, rate: Tensor) -> None:
+        """Go on at another rate, with the symbols that targets call for there."""
+        self.targets = [before / after * target for target, before, after in self._with_steps(self.targets, rate)]
+        self.symbols, self.rate = [thrifty(target) for target in self.targets], rate
+        self.weigh()
+        self.choose(share=1.0)
+
+    @torch.no_grad()
     def move(self, rate: Tensor) -> None:
-        """Go on at another rate."""
-        with torch.no_grad():
-            parts = zip(self.targets, self.function.steps(self.rate), self.function.steps(rate), strict=True)
-            self.targets = [target * before / after for target, before, after in parts]
-            self.symbols, self.rate = [thrifty(target) for target in self.targets], rate
-            self.weigh()
-            self.choose(share=1.0)
+        """Go on at a rate nearby, with the symbols that targets call for there or with the present ones.
+
+        Targets are right for one symbol if the others stand still: where basis functions have much in common, all of
+        them at once can undo what rounds have won.
+        """
+        parts = self._with_steps(self.symbols, rate)
+        limit = LARGEST_SYMBOL
+        present = [(before / after * symbols).round().clamp(-limit, limit) for symbols, before, after in parts]
+        self.jump(rate)
+        self.symbols = min(self.symbols, present, key=self._total_of)
+        self.weigh()
+
+    def _with_steps(self, grids: list[Tensor], rate: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Each grid with its steps, now and at another rate."""
+        return zip(grids, self.function.steps(self.rate), self.function.steps(rate), strict=True)
+
+    def _total_of(self, symbols: list[Tensor]) -> float:
+        """What is minimised, for these symbols."""
+        self.symbols = symbols
+        return self.objective(symbols, [s.abs() for s in symbols])[0].item()
 
     def run(
         self,
@@ -259,7 +281,7 @@ class Fit:
     def _cost(self, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters) -> float:
         coder = BitCounter()
         self.function.load(code_differences(coder, changes, reference, wanted))
-        total = self.objective(self.symbols, [s.abs() for s in self.symbols])[0].item()
+        total = self._total_of(self.symbols)
         return total + RATE_WEIGHT * (coder.bits + CHANGE_BITS * sum(change.sent for change in changes))
 
     def _size(self) -> tuple[int, int]:
