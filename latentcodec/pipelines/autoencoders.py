@@ -55,7 +55,25 @@ def load_autoencoder(source: str, device: torch.device) -> Autoencoder:
     if loaded.channels > LARGEST_CHANNELS or loaded.stride > LARGEST_STRIDE:
         sizes = f"{loaded.channels} channels and a stride of {loaded.stride}"
         raise InputError(f"{source} has {sizes}; {LARGEST_CHANNELS} and {LARGEST_STRIDE} are the most")
+    if source not in (MINI, TAEF2, SD_TURBO):
+        _try_out(loaded, source, device)
     return loaded
+
+
+@torch.inference_mode()
+def _try_out(loaded: Autoencoder, source: str, device: torch.device) -> None:
+    """Raises WeightsError where what is in somebody's folder does not do what an autoencoder does."""
+    side = 2 * loaded.stride
+    try:
+        latents = loaded.encode(torch.full((1, 3, side, side), 0.5, device=device))
+        pixels = loaded.decode(latents)
+    except RuntimeError as error:
+        raise WeightsError(f"{source}: no autoencoder of pictures: {_first_line(error)}") from error
+    if latents.shape != (1, loaded.channels, 2, 2) or pixels.shape != (1, 3, side, side):
+        shapes = f"latents {list(latents.shape)} and pixels {list(pixels.shape)}"
+        raise WeightsError(f"{source}: no autoencoder of pictures: it makes {shapes} of a picture of {side}x{side}")
+    if not (latents.isfinite().all() and pixels.isfinite().all()):
+        raise WeightsError(f"{source}: what the autoencoder makes of a grey picture is not finite")
 
 
 def _load(source: str, device: torch.device) -> Autoencoder:
@@ -84,7 +102,9 @@ def folder_sha256(source: str) -> str:
 def _folder(source: str) -> Path:
     folder = Path(source)
     if not folder.is_dir():
-        raise InputError(f"no autoencoder called {source!r}, nor a folder; there is {MINI}, {TAEF2}, {SD_TURBO}")
+        on_a_hub = source.count("/") == 1 and not source.startswith(("/", "."))
+        hint = "; what lies on a hub has to be downloaded first" if on_a_hub else ""
+        raise InputError(f"no autoencoder called {source!r}, nor a folder; there is {MINI}, {TAEF2}, {SD_TURBO}{hint}")
     return folder
 
 
@@ -126,12 +146,12 @@ def _pair(folder: Path) -> tuple[Path, Path]:
 def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
     try:
         kind = json.loads((folder / CONFIG).read_text()).get("_class_name")
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{folder}: config.json is not a JSON object") from error
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
     try:
-        model = getattr(diffusers(), kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model = _quietly(kind)(folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise WeightsError(f"{folder}: {_first_line(error)}") from error
     model = _ready(model, device)
@@ -152,6 +172,14 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
         return (pixels + 1) / 2
 
     return Autoencoder(model, encode, decode, channels, stride)
+
+
+def _quietly(kind: str) -> Callable[..., Any]:
+    """The function of diffusers that loads a model of this class; what is wrong it raises, and says nothing else."""
+    package = diffusers()
+    package.utils.logging.set_verbosity(package.utils.logging.CRITICAL)
+    load: Callable[..., Any] = getattr(package, kind).from_pretrained
+    return load
 
 
 def _first_line(error: Exception) -> str:

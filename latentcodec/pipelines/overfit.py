@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentcodec.coding.symbols import SymbolDecoder, TableIndex
-from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError
+from latentcodec.errors import CorruptError, InputError, LcodecError, LimitError, WeightsError
 from latentcodec.image import Pixels
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.tiles import Tile, tiles
@@ -72,6 +72,8 @@ class OverfitPipeline:
         """
         self._check_size(pixels.shape[0] * pixels.shape[1], InputError)
         latents = self.latents(pixels)
+        if not latents.isfinite().all():
+            raise WeightsError("the autoencoder makes latents of this picture that are not finite")
         affine = None if self.native else Affine.of(latents)
         if affine is not None:
             mean, scale = affine.tensors()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from latentcodec.coding.packing import Packing
 from latentcodec.coding.symbols import BitCounter, SymbolEncoder
-from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, SETTLING, Effort, Fit, unit
+from latentcodec.models.overfit.fit import EFFORTS, RATE_WEIGHT, SETTLING, SHIFTS, Effort, Fit, unit
 from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.integer_context import code_grids, digest
 from latentcodec.models.overfit.parameters import UNCHANGED, Change, Parameters, code_differences
@@ -25,12 +25,14 @@ LOG_BYTES_PER_RATE = 0.03  # how sizes usually change
 CORRECTIONS = 3  # of the rate, during it
 LARGEST_CORRECTION = 8
 FILL_STEP = 2  # of the rate, where no weight fills the budget
-LOWEST_WEIGHT, HIGHEST_WEIGHT = 0.7 * RATE_WEIGHT, 1.45 * RATE_WEIGHT
+# Of rate, relative to the usual one: what fills a budget, and where no rate does it with these, what has to.
+WEIGHTS, LAST_WEIGHTS = (0.7, 1.45), (0.5, 2.5)
 BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
 NOISE_AIMED_AT = (0, 4, 8, 12)  # the file has about as much; pixels decide exactly, in the end
 PULL = 0.06  # the length of one, in steps
 FULL_ENOUGH = 0.996
+HURRIED_SHIFTS = (4,)  # of parameters, where somebody waits for the end
 LARGEST_ENOUGH = 0.97  # of the largest payload: a little depends on the rates that the fit went through
 DEFAULT_EFFORT = 5
 TINY = 1e-12  # of a power, for its logarithm
@@ -47,6 +49,8 @@ class Encoding:
     settings: Settings
     perception: Perception | None
     noise: int = field(default=0, init=False)  # that latents aim at
+    rounds_done: int = field(default=0, init=False)
+    doing: str = field(default="finding the rate", init=False)
 
     def at_quality(self, quality: Quality) -> Encoded:
         fit = self._begin(round(quality.value * HIGHEST_RATE / 100))
@@ -74,7 +78,7 @@ class Encoding:
 
     def _run(self, fit: Fit, first: int, last: int) -> None:
         """Rounds of the fit; with perception, what it aims at moves on between them."""
-        effort, stopped = self._effort, self.settings.stopped
+        effort, stopped, self.rounds_done = self._effort, self.settings.stopped, last
         power = self.latents.var(correction=0).item()
 
         def report(step: int, steps: int, bits: float, error: float) -> None:
@@ -102,7 +106,7 @@ class Encoding:
         """Move to the rate that meets the budget without a fit."""
 
         def evaluate(rate: int, thrift: float) -> tuple[int, None]:
-            fit.jump(unit(rate))
+            fit.restart(unit(rate))
             return len(self._code(fit, UNCHANGED, RATE_WEIGHT).payload), None
 
         size = evaluate(_rate(fit), 0.0)[0]
@@ -110,7 +114,7 @@ class Encoding:
         below, above = bracket(evaluate, budget.size_bytes, expected)
         closest = below or above
         assert closest is not None
-        fit.jump(unit(closest.rate))
+        fit.restart(unit(closest.rate))
 
     def _correct(self, fit: Fit, budget: PayloadBudget) -> None:
         """Move towards the rate at which the budget would be met, if sizes change as they usually do."""
@@ -123,26 +127,30 @@ class Encoding:
         """What the file says about the parameters; symbols then settle on what the decoder will know."""
         if not self._effort.adapts:
             return UNCHANGED
-        changes = fit.quantise_parameters(self.reference)
+        shifts = HURRIED_SHIFTS if self.settings.stopped() else SHIFTS
+        changes = fit.quantise_parameters(self.reference, shifts)
         self._settle(fit)
         return changes
 
     def _settle(self, fit: Fit) -> None:
-        fit.run(0, SETTLING, Effort(SETTLING, adapts=False))
+        fit.run(0, SETTLING, Effort(SETTLING, adapts=False), stopped=self.settings.stopped)
 
     def _fill(self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget) -> Encoded:
         """The largest payload within the budget, by the weight of rate; another rate where no weight will do."""
-        tried: dict[int, Encoded] = {}
+        tried: dict[int, tuple[Encoded, Encoded]] = {}
+        weights, self.doing = WEIGHTS, "filling the budget"
         while True:
-            found = self._bisect(fit, changes, budget)
+            found = self._bisect(fit, changes, budget, weights)
             if isinstance(found, Encoded):
                 return found
-            smallest, largest = found
-            tried[_rate(fit)] = smallest if len(smallest.payload) > budget.size_bytes else largest
-            step = -FILL_STEP if len(smallest.payload) > budget.size_bytes else FILL_STEP
+            tried[_rate(fit)] = found
+            if weights == LAST_WEIGHTS:
+                return self._nearest(fit, changes, [encoded for pair in tried.values() for encoded in pair], budget)
+            step = -FILL_STEP if len(found[0].payload) > budget.size_bytes else FILL_STEP
             rate = min(max(_rate(fit) + step, 0), HIGHEST_RATE)
             if rate in tried:
-                return self._nearest(fit, changes, list(tried.values()), budget)
+                weights = LAST_WEIGHTS
+                continue
             fit.move(unit(rate))
             self._settle(fit)
 
@@ -156,20 +164,20 @@ class Encoding:
                 return best
         if budget.clamp:
             return min(tried, key=lambda encoded: len(encoded.payload))
-        ends = {0: HIGHEST_WEIGHT, HIGHEST_RATE: LOWEST_WEIGHT}
+        ends = dict(zip((0, HIGHEST_RATE), reversed(LAST_WEIGHTS), strict=True))
         reach = {}
         for rate in sorted(ends, key=lambda rate: abs(rate - _rate(fit))):  # what was found first, before it moves
             if rate != _rate(fit):
                 fit.move(unit(rate))
                 self._settle(fit)
-            reach[rate] = len(self._code(fit, changes, ends[rate]).payload)
+            reach[rate] = len(self._code(fit, changes, ends[rate] * RATE_WEIGHT).payload)
         raise OutOfReachError(*(reach[rate] for rate in ends))
 
     def _bisect(
-        self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget
+        self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget, weights: tuple[float, float]
     ) -> Encoded | tuple[Encoded, Encoded]:
         """A payload that fills the budget; or the smallest and the largest one, if it lies outside of these."""
-        low, high = LOWEST_WEIGHT, HIGHEST_WEIGHT
+        low, high = (weight * RATE_WEIGHT for weight in weights)
         largest, smallest = (self._code(fit, changes, weight) for weight in (low, high))
         if not len(smallest.payload) <= budget.size_bytes < len(largest.payload):
             return smallest, largest
@@ -189,11 +197,12 @@ class Encoding:
         encoder, counter = SymbolEncoder(PACKING), BitCounter(PACKING)
         coder = Both(encoder, counter)
         known = code_differences(coder, changes, self.reference, fit.function.integers())
-        source = [grid[0].to(torch.int32).numpy() for grid in fit.weighed(weight)]
+        source = [grid[0].to(torch.int32).numpy() for grid in fit.symbols_at(weight)]
         size, rate = (self.latents.shape[2], self.latents.shape[3]), _rate(fit)
         grids, _ = code_grids(coder, known, self.layout, rate, size, source)
         prefix = replace(self.prefix, changes=changes, noise=self.noise).write()
         payload = prefix + encoder.finish()
+        self.settings.report(self.rounds_done, self._effort.rounds, 8 * len(payload), self.doing)
         return Encoded(rate, digest(grids), payload, counter.bits + 8 * len(prefix))
 
 

@@ -281,19 +281,35 @@ def test_a_move_keeps_what_rounds_have_won(latents: torch.Tensor) -> None:
     values["mixing"] += round(0.35 * (1 << 12))
     fit = Fit.begin(FittedFunction(LAYOUT, values).requires_grad_(requires_grad=False), latents, unit(150))
     fit.run(0, 3, EFFORTS[1])
-    after_rounds, won = fit._total_of(fit.symbols), [s.clone() for s in fit.symbols]
-    fit.jump(fit.rate)
-    assert fit._total_of(fit.symbols) > 1.05 * after_rounds
+    after_rounds, won = fit.total(), [s.clone() for s in fit.symbols]
+    fit.restart(fit.rate)
+    assert fit.total() > 1.05 * after_rounds
     fit.symbols = won
     fit.differentiate()
     fit.move(fit.rate)
-    assert fit._total_of(fit.symbols) <= after_rounds
+    assert fit.total() <= after_rounds
+
+
+@pytest.mark.parametrize("rate", [141, 159])
+def test_a_move_takes_the_better_of_two(latents: torch.Tensor, rate: int) -> None:
+    def after_rounds() -> Fit:
+        fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(150))
+        fit.run(0, 3, EFFORTS[1])
+        return fit
+
+    moved, restarted, kept = after_rounds(), after_rounds(), after_rounds()
+    steps = [kept.function.steps(unit(r)) for r in (150, rate)]
+    kept.symbols = [(s * a / b).round() for s, a, b in zip(kept.symbols, *steps, strict=True)]
+    kept.rate = unit(rate)
+    moved.move(unit(rate))
+    restarted.restart(unit(rate))
+    assert moved.total() == pytest.approx(min(restarted.total(), kept.total()), rel=1e-5)
 
 
 def test_a_larger_weight_takes_fewer_bits(latents: torch.Tensor) -> None:
     fit = Fit.begin(FittedFunction(LAYOUT, plain()).requires_grad_(requires_grad=False), latents, unit(170))
     fit.run(0, 2, EFFORTS[4])
-    sums = [sum(grid.abs().sum().item() for grid in fit.weighed(w * RATE_WEIGHT)) for w in (0.3, 1, 3)]
+    sums = [sum(grid.abs().sum().item() for grid in fit.symbols_at(w * RATE_WEIGHT)) for w in (0.3, 1, 3)]
     assert sums[0] > sums[1] > sums[2]
 
 

@@ -25,14 +25,28 @@ from latentcodec.models.overfit.reference import generalise, pick
 from latentcodec.models.tiny_autoencoder import TinyAutoencoder
 from latentcodec.pipelines import overfit, overfit_encoding
 from latentcodec.pipelines.autoencoders import load_autoencoder
-from latentcodec.pipelines.base import Settings
+from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.objective import PerceptualError
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.overfit_prefix import Affine, Prefix
 from latentcodec.pipelines.registry import method_named, model_of, pipeline
+from latentcodec.rate import Quality
 from latentcodec.weights import store
 
 PHOTO = Path(__file__).parents[1] / "data" / "coffee.png"
+ENDLESS = """
+import dataclasses, itertools, sys
+from latentcodec.models.overfit import fit
+fit.EFFORTS[5] = dataclasses.replace(fit.EFFORTS[5], rounds=10**9)
+run = fit.Fit.run
+def told(self, first, last, *rest, **more):
+    if last > 10**6:
+        print("rounds", file=sys.stderr, flush=True)
+    run(self, first, last, *rest, **more)
+fit.Fit.run = told
+from latentcodec.__main__ import main
+sys.exit(main())
+"""
 FAST = Settings(effort=1)
 
 
@@ -182,7 +196,7 @@ def test_noise_of_the_fit_is_that_of_the_file(photo: np.ndarray) -> None:
         FittedFunction(codec.layout(PRESETS[-1]), exact.parameters), codec.latents(photo), unit(encoded.rate)
     )
     fit.symbols = [torch.from_numpy(grid.astype(np.float32))[None] for grid in exact.grids]
-    fit.weigh()
+    fit.refresh()
     smooth, noisy = fit.restored(), fit.restored(8)
     file = codec.synthesise(
         dataclasses.replace(exact, prefix=dataclasses.replace(exact.prefix, noise=8)), encoded.rate, photo.shape[:2]
@@ -368,6 +382,41 @@ def test_diffusers_folder(photo: np.ndarray, tmp_path: Path, kind: str) -> None:
     assert api.decode(data, vae=str(tmp_path / "vae")).pixels.shape == photo.shape
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("in_channels", "1 channels"), ("out_channels", r"pixels \[1, 1, 4, 4\]"), ("nan", "finite")],
+)
+def test_a_model_of_diffusers_that_is_no_autoencoder_of_pictures(
+    tmp_path: Path, change: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    diffusers = pytest.importorskip("diffusers")
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    sizes = {"block_out_channels": (8, 8), "norm_num_groups": 4} | ({} if change == "nan" else {change: 1})
+    model = diffusers.AutoencoderKL(**blocks, **sizes)
+    if change == "nan":
+        model.decoder.conv_in.weight.data.fill_(float("nan"))
+    model.save_pretrained(tmp_path)
+    capfd.readouterr()
+    with pytest.raises(errors.WeightsError, match=message):
+        load_autoencoder(str(tmp_path), torch.device("cpu"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_latents_that_are_not_finite_are_refused(photo: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    monkeypatch.setattr(type(codec), "latents", lambda self, pixels: torch.full((1, 32, 5, 5), torch.nan))
+    with pytest.raises(errors.WeightsError, match="not finite"):
+        codec.encode(photo, Quality(50), FAST)
+
+
+@pytest.mark.parametrize("budget", [40, 90, 150])
+def test_a_small_budget_is_full(budget: int) -> None:
+    pixels = read_rgb(PHOTO)[100:228, 100:228]
+    codec = pipeline(method_named("overfit"), "mini", "cpu")
+    size = len(codec.encode(pixels, PayloadBudget(budget), FAST).payload)
+    assert budget - 1 <= size <= budget
+
+
 def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
@@ -392,14 +441,25 @@ def test_command_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: P
 
 
 @pytest.mark.slow
-def test_interrupt_keeps_the_best_so_far(tmp_path: Path) -> None:
-    """SIGINT to a real process, in the middle of a long fit."""
-    command = [sys.executable, "-m", "latentcodec", "encode", str(PHOTO), "--method", "overfit", "--effort", "10"]
-    process = subprocess.Popen([*command, "--keep-partial", "-q", "3kB", "-o", str(tmp_path / "o.lcx")])
-    time.sleep(15)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 0
-    assert (tmp_path / "o.lcx").stat().st_size <= 3000
+@pytest.mark.parametrize(("keep", "signals", "status"), [(True, 1, 0), (True, 2, 130), (False, 1, 130)])
+def test_interrupts(tmp_path: Path, keep: bool, signals: int, status: int) -> None:
+    """SIGINT to a real process whose rounds never end: one asks for the best so far, a second one does not wait."""
+    command = [sys.executable, "-c", ENDLESS, "encode", str(PHOTO), "--method", "overfit", "--effort", "5", "-q", "3kB"]
+    output = tmp_path / "o.lcx"
+    more = ["--keep-partial"] if keep else []
+    with subprocess.Popen([*command, *more, "-o", output], stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "rounds\n"
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.1)
+            assert process.wait(timeout=200) == status
+        finally:
+            process.kill()
+    assert output.exists() == (status == 0)
+    if status == 0:
+        assert output.stat().st_size <= 3000
 
 
 def test_an_autoencoder_that_takes_pictures_whole_has_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ place of this and diverges: docs/training.md.
 At fine quantisation the distortion falls by 2 ln 2 / 12 = 0.1155 per bit and symbol, which is the weight.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -94,7 +94,7 @@ class Fit:
 
     `targets`: real values that the symbols stand for; `positions`: in the list of tables; `influence`: bits that others
     cost per unit of a symbol's magnitude; `norms`: squared, of basis functions times their
-    step, in units of the finest step; `curvatures`: these, larger for the share of symbols that moves; after `weigh`,
+    step, in units of the finest step; `curvatures`: these, larger for the share of symbols that moves; after `refresh`,
     as they are.
     """
 
@@ -116,12 +116,12 @@ class Fit:
         with torch.no_grad():
             targets = function.analyse(latents, rate)
         fit = cls(function, latents, rate, [thrifty(grid) for grid in targets], targets)
-        fit.weigh()
+        fit.refresh()
         fit.choose(share=1.0)
         return fit
 
     @torch.no_grad()
-    def weigh(self) -> None:
+    def refresh(self) -> None:
         """What the present symbols cost under the context that they make, and how much they matter."""
         step = step_size(self.rate)[:, None, None, None, None]
         parts = zip(self.function.norms(self._size()), self.function.steps(self.rate), strict=True)
@@ -164,7 +164,7 @@ class Fit:
             self.symbols[level] = chosen
 
     @torch.no_grad()
-    def weighed(self, weight: float) -> list[Tensor]:
+    def symbols_at(self, weight: float) -> list[Tensor]:
         """The present symbols, but for those that another rate weight than RATE_WEIGHT would move."""
         usual, other = self._cheapest(RATE_WEIGHT), self._cheapest(weight)
         return [torch.where(a == b, s, b) for s, a, b in zip(self.symbols, usual, other, strict=True)]
@@ -197,16 +197,16 @@ class Fit:
         self.latents = truth + MEMORY * (self.latents - truth) + moved
 
     @torch.no_grad()
-    def jump(self, rate: Tensor) -> None:
+    def restart(self, rate: Tensor) -> None:
         """Go on at another rate, with the symbols that targets call for there."""
         self.targets = [before / after * target for target, before, after in self._with_steps(self.targets, rate)]
         self.symbols, self.rate = [thrifty(target) for target in self.targets], rate
-        self.weigh()
+        self.refresh()
         self.choose(share=1.0)
 
     @torch.no_grad()
     def move(self, rate: Tensor) -> None:
-        """Go on at a rate nearby, with the symbols that targets call for there or with the present ones.
+        """Go on at a rate nearby, with the symbols that targets call for there or with the present ones. Rounds follow.
 
         Targets are right for one symbol if the others stand still: where basis functions have much in common, all of
         them at once can undo what rounds have won.
@@ -214,18 +214,21 @@ class Fit:
         parts = self._with_steps(self.symbols, rate)
         limit = LARGEST_SYMBOL
         present = [(before / after * symbols).round().clamp(-limit, limit) for symbols, before, after in parts]
-        self.jump(rate)
-        self.symbols = min(self.symbols, present, key=self._total_of)
-        self.weigh()
+        self.restart(rate)
+        called_for, at_most = self.symbols, self.total()
+        self.symbols = present
+        if self.total() > at_most:
+            self.symbols = called_for
+        self.refresh()
 
     def _with_steps(self, grids: list[Tensor], rate: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Each grid with its steps, now and at another rate."""
         return zip(grids, self.function.steps(self.rate), self.function.steps(rate), strict=True)
 
-    def _total_of(self, symbols: list[Tensor]) -> float:
-        """What is minimised, for these symbols."""
-        self.symbols = symbols
-        return self.objective(symbols, [s.abs() for s in symbols])[0].item()
+    @torch.no_grad()
+    def total(self) -> float:
+        """What is minimised, for the present symbols."""
+        return self.objective(self.symbols, [s.abs() for s in self.symbols])[0].item()
 
     def run(
         self,
@@ -263,15 +266,16 @@ class Fit:
             self.differentiate()
 
     @torch.no_grad()
-    def quantise_parameters(self, reference: Parameters) -> tuple[Change, ...]:
-        """Decide for every group whether its differences from the reference are worth their bits, and how coarsely.
+    def quantise_parameters(self, reference: Parameters, shifts: Sequence[int] = SHIFTS) -> tuple[Change, ...]:
+        """Decide for every group whether its differences from the reference are worth their bits, and how coarsely:
+        as multiples of two to the power of one of the `shifts`.
 
         Leaves the function with the parameters that the decoder will know.
         """
         wanted = self.function.integers()
         changes = UNCHANGED
         for group in range(GROUPS):
-            options = (_change(group, shift, reference, wanted) for shift in SHIFTS)
+            options = (_change(group, shift, reference, wanted) for shift in shifts)
             tried = [Change(), *(option for option in options if option is not None)]
             costs = [self._cost(_with(changes, group, option), reference, wanted) for option in tried]
             changes = _with(changes, group, tried[int(np.argmin(costs))])
@@ -281,8 +285,7 @@ class Fit:
     def _cost(self, changes: tuple[Change, ...], reference: Parameters, wanted: Parameters) -> float:
         coder = BitCounter()
         self.function.load(code_differences(coder, changes, reference, wanted))
-        total = self._total_of(self.symbols)
-        return total + RATE_WEIGHT * (coder.bits + CHANGE_BITS * sum(change.sent for change in changes))
+        return self.total() + RATE_WEIGHT * (coder.bits + CHANGE_BITS * sum(change.sent for change in changes))
 
     def _size(self) -> tuple[int, int]:
         return self.latents.shape[2], self.latents.shape[3]
