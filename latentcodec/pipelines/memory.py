@@ -56,9 +56,10 @@ class MemoryModel:
 
     def kept_bytes(self, pixels: int, limit_bytes: int) -> int | None:
         """What may be kept between layers beside a tile; None: the picture fits whole. Raises LimitError."""
-        if self.whole_bytes(pixels) <= limit_bytes:
+        whole = self.whole_bytes(pixels)
+        if whole <= limit_bytes:
             return None
-        needed = self.least_bytes(pixels)
+        needed = min(self.least_bytes(pixels), whole)
         if needed > limit_bytes:
             needed_text, limit_text = (f"{size / 1e9:.1f} GB" for size in (needed, limit_bytes))
             raise LimitError(

@@ -8,9 +8,12 @@ from torch import nn
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32."""
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cuda" or supported() else torch.float32
+    """bfloat16 where the hardware multiplies it, else float32; never float16, which activations of VAEs exceed."""
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+    return torch.bfloat16 if supported else torch.float32
 
 
 def fast_autocast(device: torch.device) -> AbstractContextManager[object]:

@@ -5,6 +5,7 @@ decode: payload -> symbols -> check digest -> synthesise -> crop
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -62,8 +63,10 @@ MERGED_TYPE = torch.bfloat16
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
     """A published checkpoint -> weights in the cache. Raises WeightsError for whatever does not fit."""
     config = config or FullConfig()
-    (of_elic, *_) = store.read_states(elic).values()
-    tensors = convert(store.read_states(checkpoint), of_elic, config)
+    of_elic = store.read_states(elic)
+    if len(of_elic) != 1:
+        raise WeightsError(f"{elic} holds {len(of_elic)} states: {', '.join(of_elic)[:80]}; ELIC's file is one")
+    tensors = convert(store.read_states(checkpoint), next(iter(of_elic.values())), config)
     shipped, metadata = as_shipped(tensors, text_state(store.load("sd-turbo-text").tensors), config)
     return store.keep(name, shipped, metadata["model"])
 
@@ -74,7 +77,9 @@ def as_shipped(
     """Tensors of a checkpoint and the state of the text -> tensors and metadata of a weights file."""
     bottleneck = {k.removeprefix(BOTTLENECK): v for k, v in tensors.items() if k.startswith(BOTTLENECK)}
     description = json.dumps({"kind": FULL_SCALE, "config": config.to_json()}, sort_keys=True)
-    return {**tensors, FREQUENCIES: z_frequencies(bottleneck), PROMPT: text}, {"model": description}
+    frequencies = z_frequencies(bottleneck)
+    checked_frequencies(frequencies, config.channels // 2)
+    return {**tensors, FREQUENCIES: frequencies, PROMPT: text}, {"model": description}
 
 
 def nearest_checkpoint(target_bpp: float) -> Path:
@@ -219,10 +224,11 @@ def merge_checkpoint(path: Path) -> Path:
 def _placed(config: FullConfig, tensors: dict[str, Tensor], weights: Weights, dtype: torch.dtype) -> FullStableCodec:
     """The model, of networks that were merged before if they lie there as they were written."""
     before = store.derived(weights.fingerprint, "merged")
-    if dtype == MERGED_TYPE and is_noted(before):
-        done = store.read_weights(before, noted_sha256)
-        if done.metadata.get("made_of") == _origin(weights):
+    if dtype == MERGED_TYPE and before.exists():
+        done = store.read_weights(before, noted_sha256) if is_noted(before) else None
+        if done is not None and done.metadata.get("made_of") == _origin(weights):
             return place_merged(config, tensors, done.tensors)
+        logging.getLogger(__name__).warning("%s is not as it was written: 'lcodec weights merge' again", before.name)
     return place(config, tensors, *_base(), dtype)
 
 

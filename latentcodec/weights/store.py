@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from latentcodec.errors import WeightsError
 from latentcodec.weights.hashing import forget, is_noted, noted_sha256, sha256_of
@@ -126,10 +126,9 @@ def _leading(sha256: str) -> int:
 
 
 def _read_state(path: Path) -> "dict[str, Tensor]":
-    import torch
 
     state = _unpickle(path)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not _is_state(state):
         raise WeightsError(f"cannot read weights {path}: it holds more than tensors")
     return state
 
@@ -147,17 +146,23 @@ def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, 
 
 def read_states(path: Path) -> "dict[str, dict[str, Tensor]]":
     """A pickled checkpoint of one state, then called "", or of several. Raises WeightsError for more than tensors."""
-    import torch
 
     held: Any = _unpickle(path)
     states: dict[str, dict[str, Tensor]]
     states = held if isinstance(held, dict) and all(isinstance(state, dict) for state in held.values()) else {"": held}
     for state in states.values():
-        if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        if not _is_state(state):
             raise WeightsError(f"cannot read {path}: it holds more than tensors")
     if not states:
         raise WeightsError(f"cannot read {path}: it holds nothing")
     return states
+
+
+def _is_state(held: object) -> "TypeGuard[dict[str, Tensor]]":
+    """Whether these are tensors by name."""
+    import torch
+
+    return isinstance(held, dict) and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in held.items())
 
 
 def _unpickle(path: Path) -> object:
@@ -190,9 +195,15 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
         partial.unlink()
         raise WeightsError(f"weights {name!r} have the fingerprint of {clashing}: one of them can be kept")
     for older in kept(name):
-        for file in (older, derived(int(older.name.split(".")[-2], 16), "merged")):
-            file.unlink(missing_ok=True)
-            forget(file)
+        if older == path:
+            continue
+        older.unlink()
+        forget(older)
+        fingerprint = int(older.name.split(".")[-2], 16)
+        if not kept(fingerprint=fingerprint):  # under no other name
+            merged = derived(fingerprint, "merged")
+            merged.unlink(missing_ok=True)
+            forget(merged)
     partial.replace(path)
     return path
 

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from latentcodec.models.diffusion import layerwise, prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.stablecodec.full import checkpoint as published
 from latentcodec.models.stablecodec.full import guarded
-from latentcodec.models.stablecodec.full.checkpoint import ALPHA, RANK_UNET, RANK_VAE, convert, expected_shapes
+from latentcodec.models.stablecodec.full.checkpoint import ALPHA, RANK_UNET, RANK_VAE, check, convert, expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.doubles import Depthwise, Pointwise, in_doubles
 from latentcodec.models.stablecodec.full.guarded import BAND, RATES_PER_OCTAVE, GuardedEntropy
-from latentcodec.models.stablecodec.full.load import PROMPT, place
+from latentcodec.models.stablecodec.full.load import PROMPT, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines import registry, stablecodec_full
 from latentcodec.pipelines.base import PayloadBudget, Settings
@@ -110,6 +111,76 @@ def test_what_is_missing_left_over_or_misshapen_is_named(tensors: dict[str, Tens
         change(states, elic)
         with pytest.raises(WeightsError, match=message):
             convert(states, elic, CONFIG)
+
+
+CONV_IN = "encoder.conv_in.lora_A.vae_skip.weight"
+NORM = "g_s.synthesis_transform.1.branch2.2.bias"
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "message"),
+    [
+        (
+            "codec",
+            lambda s: s.update({"entropy_bottleneck._matrix0": torch.zeros(1)}),
+            "both .*matrices.0 and .*_matrix0",
+        ),
+        (
+            "vae",
+            lambda s: s.update({CONV_IN.replace("vae_skip", "other"): s[CONV_IN]}),
+            "vae.encoder.conv_in.lora_A.other",
+        ),
+        ("vae", lambda s: s.update({"encoder.conv_in.down": s[CONV_IN]}), "holds vae.encoder.conv_in.down"),
+        ("codec", lambda s: s.update({NORM: s[NORM].to(torch.complex64)}), "no array of floating-point"),
+        ("codec", lambda s: s.update({NORM: s[NORM].to(torch.float8_e4m3fn)}), "no array of floating-point"),
+        ("codec", lambda s: s.update({NORM: s[NORM].to_sparse()}), "no array of floating-point"),
+        ("codec", lambda s: s.update({NORM: s[NORM].to("meta")}), "no array of floating-point"),
+        ("codec", lambda s: s.update({NORM: s[NORM].long()}), "no array of floating-point"),
+        ("codec", lambda s: s.update({NORM: s[NORM].double() + 1e300}), "not numbers of 32 bits"),
+        ("codec", lambda s: s.update({NORM: torch.zeros(1).expand(1 << 50)}), "has shape"),
+    ],
+)
+def test_what_a_checkpoint_must_not_hold_is_named(
+    tensors: dict[str, Tensor], state: str, change: Callable[[dict[str, Tensor]], None], message: str
+) -> None:
+    states, elic = as_saved(tensors, old=False)
+    change(states[f"state_dict_{state}"])
+    with pytest.raises(WeightsError, match=message):
+        convert(states, elic, CONFIG)
+
+
+def test_tensors_that_share_memory_are_imported(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    states, elic = as_saved(tensors, old=False)
+    codec = states["state_dict_codec"]
+    codec[NORM] = torch.zeros(2, len(codec[NORM]))[0]
+    other = next(name for name, value in codec.items() if name != NORM and value.shape == codec[NORM].shape)
+    codec[other] = codec[NORM]
+    store.write_tensors(convert(states, elic, CONFIG), tmp_path / "a.safetensors", {})
+
+
+def test_names_that_are_no_names_are_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"a": {1: torch.zeros(1)}}, tmp_path / "a.pkl")
+    with pytest.raises(WeightsError, match="more than tensors"):
+        store.read_states(tmp_path / "a.pkl")
+
+
+def test_a_density_that_no_table_holds_is_refused(tensors: dict[str, Tensor]) -> None:
+    bottleneck = {name: value for name, value in tensors.items() if name.startswith("bottleneck.")}
+    wild = {name: torch.full_like(value, 1e30) for name, value in bottleneck.items() if ".matrices." in name}
+    wild |= {name: torch.full_like(value, -1e3) for name, value in bottleneck.items() if ".factors." in name}
+    wild |= {name: torch.zeros_like(value) for name, value in bottleneck.items() if ".biases." in name}
+    wild["bottleneck.quantiles"] = torch.full_like(bottleneck["bottleneck.quantiles"], 1e30)
+    with pytest.raises(WeightsError, match="no frequencies"):
+        as_shipped(tensors | wild, torch.zeros(1, 5, 16), CONFIG)
+
+
+def test_a_configuration_that_no_model_has_is_refused(tensors: dict[str, Tensor]) -> None:
+    for wrong in (dataclasses.replace(CONFIG, alpha_bar=2.0), dataclasses.replace(CONFIG, channels=0)):
+        with pytest.raises(WeightsError, match="describes no StableCodec"):
+            FullConfig.from_json(wrong.to_json())
+    groups = dataclasses.replace(CONFIG.stable_diffusion, groups=7)
+    with pytest.raises(WeightsError, match="no model has these sizes"):
+        check(tensors, dataclasses.replace(CONFIG, stable_diffusion=groups))
 
 
 def base_networks() -> tuple[Any, Any]:
@@ -424,7 +495,10 @@ def test_a_picture_too_large_for_memory_is_coded_in_tiles(imported: Path, monkey
 
 
 def test_merged_networks_are_used_if_they_are_what_was_written(
-    imported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    imported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = stablecodec_full.import_checkpoint(imported / "stablecodec_ft8.pkl", imported / "elic.pth", "a")
     other = stablecodec_full.import_checkpoint(imported / "stablecodec_ft8.pkl", imported / "elic.pth", "b")
@@ -450,8 +524,44 @@ def test_merged_networks_are_used_if_they_are_what_was_written(
     with pytest.raises(TypeError):
         FullStableCodecPipeline(weights, cpu)
     hashing.forget(done)
+    caplog.clear()
     with pytest.raises(TypeError):
         FullStableCodecPipeline(weights, cpu)
+    assert f"{done.name} is not as it was written" in caplog.text
+    changed = {**weights.tensors, "prompt": weights.tensors["prompt"] / 2}
+    store.keep("a", weights.tensors, weights.metadata["model"])  # the same again
+    store.keep("a", changed, weights.metadata["model"])
+    assert done.exists()  # b needs it
+    store.keep("b", changed, weights.metadata["model"])
+    assert not done.exists()
+
+
+@pytest.mark.parametrize(("largest", "kind"), [(2.0**24 - 1, None), (2.0**24, WeightsError), (math.nan, WeightsError)])
+def test_values_too_large_for_the_band_are_refused(largest: float, kind: type[Exception] | None) -> None:
+    """Up to the limit a rounding of float64 is a thirtieth of the band."""
+    assert np.spacing(guarded.LARGEST) * 16 < BAND
+    entropy: Any = GuardedEntropy.__new__(GuardedEntropy)
+    values = np.array([0.25, largest])
+    if kind is None:
+        assert entropy._snap(BitCounter(), values, True).tolist() == [0, largest]
+        return
+    with pytest.raises(kind, match="no table can code"):
+        entropy._snap(BitCounter(), values, True)
+    with pytest.raises(CorruptError, match="no table can code"):
+        entropy._snap(SymbolDecoder(b"", PACKING), values, False)
+
+
+def test_merged_networks_without_tensors_are_refused(imported: Path) -> None:
+    path = stablecodec_full.import_checkpoint(imported / "stablecodec_ft8.pkl", imported / "elic.pth", "a")
+    tensors = {n: v for n, v in store.read_weights(path).tensors.items() if n != stablecodec_full.FREQUENCIES}
+    with pytest.raises(WeightsError, match="no tensors of vae"):
+        place_merged(SMALL_TEXT, tensors, {})
+
+
+def test_elic_is_one_state(imported: Path) -> None:
+    checkpoint = imported / "stablecodec_ft8.pkl"
+    with pytest.raises(WeightsError, match="holds 3 states"):
+        stablecodec_full.import_checkpoint(checkpoint, checkpoint, "a")
 
 
 def test_weights_that_no_import_wrote_are_refused(imported: Path) -> None:

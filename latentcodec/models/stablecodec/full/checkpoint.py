@@ -11,8 +11,8 @@ latent codec with its entropy bottleneck. ELIC's file gives the auxiliary encode
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,9 @@ ADAPTED_VAE = re.compile(r"encoder\..*(conv1|conv2|conv_in|conv_shortcut|conv|co
 ADAPTED_UNET = re.compile(
     r"(.*\.)?(to_k|to_q|to_v|to_out\.0|conv|conv1|conv2|conv_shortcut|conv_out|proj_in|proj_out|ff\.net\.2|ff\.net\.0\.proj)"
 )
+ADAPTER_VAE, ADAPTER_UNET = "vae_skip", "default"
 RANK_VAE, RANK_UNET, ALPHA = 16, 32, 8  # a change is ALPHA / rank times B A
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 PIECE = 1 << 18  # weights that are merged at a time: what a processor's cache holds
 # Rebuilt from the rest, or never used.
 DERIVED = re.compile(
@@ -47,13 +49,25 @@ def convert(
     """The three states of a checkpoint and ELIC's state -> tensors of a weights file. Raises WeightsError."""
     if set(checkpoint) != set(STATES):
         raise WeightsError(f"not a StableCodec checkpoint: it holds {', '.join(sorted(map(str, checkpoint)))[:80]}")
+    codec = {name: value for name, value in checkpoint[STATES[0]].items() if not DERIVED.fullmatch(name)}
     found = {
-        **{_codec_name(name): value for name, value in checkpoint[STATES[0]].items() if not DERIVED.fullmatch(name)},
-        **{_adapter_name("vae", name): value for name, value in checkpoint[STATES[1]].items()},
-        **{_adapter_name("unet", name): value for name, value in checkpoint[STATES[2]].items()},
+        **_renamed(codec, _codec_name),
+        **_renamed(checkpoint[STATES[1]], partial(_adapter_name, "vae", ADAPTER_VAE)),
+        **_renamed(checkpoint[STATES[2]], partial(_adapter_name, "unet", ADAPTER_UNET)),
         **elic_tensors(elic),
     }
-    return check(found, config)
+    # Copied, since tensors of a pickle may share memory, which files of safetensors have no way to say.
+    return {name: value.clone() for name, value in check(found, config).items()}
+
+
+def _renamed(state: Mapping[str, Tensor], new_name: Callable[[str], str]) -> dict[str, Tensor]:
+    """With the names of a weights file. Raises WeightsError where two become the same."""
+    former: dict[str, str] = {}
+    for name in state:
+        other = former.setdefault(new_name(name), name)
+        if other != name:
+            raise WeightsError(f"the checkpoint holds both {other} and {name}, which are the same tensor")
+    return {new: state[name] for new, name in former.items()}
 
 
 def elic_tensors(elic: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -63,17 +77,22 @@ def elic_tensors(elic: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def check(found: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
     """The tensors, if they are those of a model of these sizes. Raises WeightsError."""
-    expected = expected_shapes(config)
+    try:
+        expected = expected_shapes(config)
+    except (ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise WeightsError(f"no model has these sizes: {(str(error).splitlines() or [''])[0]}") from error
     for name in expected:
         if name not in found:
             raise WeightsError(f"the checkpoint lacks {name}")
     for name, value in found.items():
         if name not in expected:
             raise WeightsError(f"the checkpoint holds {name}, which no module has")
-        if not torch.isfinite(value).all():
-            raise WeightsError(f"{name} holds values that are not numbers")
         if value.shape != expected[name]:
             raise WeightsError(f"{name} has shape {list(value.shape)}, not {list(expected[name])}")
+        if value.dtype not in FLOATS or value.layout != torch.strided or value.device.type != "cpu":
+            raise WeightsError(f"{name} is no array of floating-point numbers: {value.dtype}, {value.layout}")
+        if not torch.isfinite(value.float()).all():
+            raise WeightsError(f"{name} holds values that are not numbers of 32 bits")
     return {name: found[name].contiguous() for name in expected}
 
 
@@ -153,7 +172,9 @@ def _codec_name(name: str) -> str:
     return f"bottleneck.{NEW_NAMES[old[1]]}.{old[2]}" if old else f"bottleneck.{rest}"
 
 
-def _adapter_name(prefix: str, name: str) -> str:
-    """encoder.conv_in.lora_A.vae_skip.weight -> vae.encoder.conv_in.down"""
-    match = re.fullmatch(r"(.*)\.lora_([AB])\.\w+\.weight", name)
+def _adapter_name(prefix: str, adapter: str, name: str) -> str:
+    """encoder.conv_in.lora_A.vae_skip.weight -> vae.encoder.conv_in.down. Raises WeightsError."""
+    match = re.fullmatch(rf"(.*)\.lora_([AB])\.{adapter}\.weight", name)
+    if match is None and name.endswith((".down", ".up")):  # as it is called only here
+        raise WeightsError(f"the checkpoint holds {prefix}.{name}, which no module has")
     return f"{prefix}.{match[1]}.{'down' if match[2] == 'A' else 'up'}" if match else f"{prefix}.{name}"

@@ -37,6 +37,9 @@ class FullConfig:
         try:
             values = json.loads(text)
             inner = StableDiffusionConfig(**with_tuples(values.pop("stable_diffusion")))
-            return checked(cls(stable_diffusion=inner, **with_tuples(values)))
+            config = checked(cls(stable_diffusion=inner, **with_tuples(values)))
+            if config.alpha_bar >= 1 or config.channels < 1:
+                raise ValueError("alpha_bar is below 1, channels at least 1")
+            return config
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error

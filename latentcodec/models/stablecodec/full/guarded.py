@@ -16,7 +16,7 @@ from torch import Tensor
 from latentcodec.coding.fixedpoint import Integers
 from latentcodec.coding.symbols import Coder, Frequencies, TableIndex
 from latentcodec.coding.tables import LARGEST_SYMBOL, LOG_SCALE_STEP, SMALLEST_SCALE
-from latentcodec.errors import CorruptError
+from latentcodec.errors import CorruptError, WeightsError
 from latentcodec.models.blocks.integers import Floats, Quantiser, nearest, table_index
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.stablecodec.full.codec import LatentCodec
@@ -30,7 +30,7 @@ SMALLEST_TRAINED_SCALE = 0.11
 COUNT_TABLE, BYTE_TABLE = 6, 63  # of the lists: zero is likely; everything is
 NEUTRAL_RATE, RATES_PER_OCTAVE = 128, 32
 POSITION_BYTES = 4
-LARGEST = 2.0**40
+LARGEST = 2.0**24  # of a value: beyond, a rounding of float64 comes too close to the band
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class GuardedEntropy:
     def _snap(self, coder: Coder, x: Doubles, encoding: bool) -> Integers:
         """Values -> integers, the same on both sides."""
         if not (np.abs(x) < LARGEST).all():  # neither is NaN
-            raise CorruptError("the weights predict what no table can code")
+            kind = WeightsError if encoding else CorruptError
+            raise kind("the weights predict what no table can code")
         below = np.floor(x + 0.5).astype(np.int64)
         boundary = np.rint(x + 0.5).astype(np.int64)  # the nearest place where rounding changes its mind
         doubtful, upper = None, None

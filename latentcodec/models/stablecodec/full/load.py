@@ -37,6 +37,8 @@ def place_merged(config: FullConfig, tensors: Mapping[str, Tensor], done: Mappin
     model, _ = _with_codec(config, tensors)
     for prefix, network in _networks(model):
         state = {k.removeprefix(prefix): _channels_second(v) for k, v in done.items() if k.startswith(prefix)}
+        if not state:
+            raise WeightsError(f"no tensors of {prefix[:-1]} among the merged ones")
         put_weights(network, state, {}, next(iter(state.values())).dtype)
     return model.eval().requires_grad_(requires_grad=False)
 
