@@ -539,7 +539,7 @@ def test_merged_networks_are_used_if_they_are_what_was_written(
 @pytest.mark.parametrize(("largest", "kind"), [(2.0**24 - 1, None), (2.0**24, WeightsError), (math.nan, WeightsError)])
 def test_values_too_large_for_the_band_are_refused(largest: float, kind: type[Exception] | None) -> None:
     """Up to the limit a rounding of float64 is a thirtieth of the band."""
-    assert np.spacing(guarded.LARGEST) * 16 < BAND
+    assert 30 * np.spacing(guarded.LARGEST) / 2 < BAND
     entropy: Any = GuardedEntropy.__new__(GuardedEntropy)
     values = np.array([0.25, largest])
     if kind is None:

@@ -57,7 +57,7 @@ PICTURE = resized_crop(read_rgb(PHOTO), (100, 0, 500, 400), 512)
 def measured(what: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     print(f"\n{what}: {time.perf_counter() - started:.1f} s, peak so far {peak:.1f} GB", end="")
 
 
