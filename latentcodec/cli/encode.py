@@ -90,11 +90,13 @@ def encode_command(
     cat photo.png | lcodec encode - > photo.lcx
     """
     from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named
-    from latentcodec.rate import parse_target
+    from latentcodec.rate import Quality, parse_target
     from latentcodec.units import parse_bytes
 
     memory = None if max_memory is None else parse_bytes(max_memory)
     target = parse_target(target_text)
+    if isinstance(target, Quality) and 0 < target.value < 1 and not quiet:
+        click.echo(f"-q {target_text} is a quality, of 0 to 100; for bits per pixel write {target_text}bpp", err=True)
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
         raise InputError("--json and the file cannot both go to standard output")
     chosen = method or DEFAULT_METHOD

@@ -34,7 +34,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
         raise InputError("a file name is empty")
     folder = output is not None and (len(sources) > 1 or Path(output).is_dir() or output.endswith(os.sep))
     jobs = _pair(sources, output, suffix, folder)
-    _refuse_collisions(jobs)
+    _refuse_collisions(jobs, "; name another with -o" if output is None else "")
     if STDIO in (job.target for job in jobs):
         _refuse_terminal()
     if output is not None and folder:
@@ -42,7 +42,7 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
     return jobs
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
+def _refuse_collisions(jobs: Sequence[Job], advice: str) -> None:
     """No output may be an input, or another output, under whatever name: through links, '..' or another spelling."""
     inputs = {_identity(job.source): job.source for job in jobs if job.source != STDIO}
     outputs: set[object] = set()
@@ -51,7 +51,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             continue
         identity = _identity(job.target)
         if identity in inputs:
-            raise InputError(f"{job.target}: the output would replace the input {inputs[identity]}")
+            raise InputError(f"{job.target}: the output would replace the input {inputs[identity]}{advice}")
         if identity in outputs:
             raise InputError(f"{job.target}: two inputs would be written there")
         outputs.add(identity)
@@ -78,6 +78,8 @@ def _pair(sources: Sequence[str], output: str | None, suffix: str, folder: bool)
         raise InputError("only one file fits on standard output")
     if Path(output).exists() and not Path(output).is_dir():
         raise InputError(f"{output}: several inputs need a folder for their outputs")
+    if not Path(output).exists() and not output.endswith(os.sep) and Path(output).suffix.lower() == suffix:
+        raise InputError(f"{output}: several inputs need a folder; if this is to be one, write {output}{os.sep}")
     if STDIO in sources:
         raise InputError("standard input has no name; give its output one with -o FILE")
     return [Job(source, str(Path(output) / Path(source).with_suffix(suffix).name)) for source in sources]

@@ -80,7 +80,11 @@ def fetch_command(names: tuple[str, ...], original: Path | None) -> None:
 @click.option("--elic", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help=f"ELIC's published weights, the auxiliary encoder; by default, {ELIC} beside the checkpoint.",
               )  # fmt: skip
-@click.option("--name", default=None, help="What to call it (default: as the file); _ft2 to _ft32 at its end tell --scale sd-turbo its rate.")
+@click.option(
+    "--name",
+    default=None,
+    help="What to call it (default: as the file); _ft2 to _ft32 at its end tell --scale sd-turbo its rate.",
+)
 def import_command(checkpoint: Path, elic: Path | None, name: str | None) -> None:
     """Convert a published StableCodec checkpoint to safetensors, once. Needs SD-Turbo's text encoder, fetched.
 

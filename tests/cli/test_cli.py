@@ -137,6 +137,9 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
                                                                 "directory"),
         (["encode", "small.png", "text.png", "-o", "text.png"], 4, "text.png: several inputs need a folder for their "
                                                                    "outputs"),
+        (["encode", "small.png", "text.png", "-o", "o.lcx"], 4, "o.lcx: several inputs need a folder; if this is to be one,"
+                                                                " write o.lcx/"),
+        (["decode", "text.png"], 4, "text.png: the output would replace the input text.png; name another with -o"),
         (["encode", "small.png", "small.png", "-o", "-"], 4, "only one file fits on standard output"),
         (["decode", "none.lcx"], 4, "none.lcx: no such file or directory"),
         (["decode", "text.png", "-o", "x.png"], 5, "text.png: not an lcodec file"),
@@ -194,6 +197,13 @@ def test_good_files_are_done_although_others_fail(lcodec: Lcodec, small: Path) -
     assert outcome.code == 4
     assert "small.lcx" in outcome.err
     assert [p.name for p in Path("out").iterdir()] == ["small.lcx"]
+
+
+def test_a_quality_below_one_may_be_a_forgotten_unit(lcodec: Lcodec, small: Path) -> None:
+    outcome = lcodec("encode", small, "-q", "0.05", "-o", "o.lcx")
+    assert outcome.code == 0
+    assert outcome.err.startswith("-q 0.05 is a quality, of 0 to 100; for bits per pixel write 0.05bpp\n")
+    assert lcodec("encode", small, "-q", "0.05", "-o", "o.lcx", "--quiet").err == ""
 
 
 def test_metadata_is_announced_when_left_out(lcodec: Lcodec, small: Path) -> None:
