@@ -137,8 +137,8 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
                                                                 "directory"),
         (["encode", "small.png", "text.png", "-o", "text.png"], 4, "text.png: several inputs need a folder for their "
                                                                    "outputs"),
-        (["encode", "small.png", "text.png", "-o", "o.lcx"], 4, "o.lcx: several inputs need a folder; if this is to be one,"
-                                                                " write o.lcx/"),
+        (["encode", "small.png", "text.png", "-o", "o.lcx"], 4,
+         "o.lcx: several inputs need a folder; if this is to be one, write o.lcx/"),
         (["decode", "text.png"], 4, "text.png: the output would replace the input text.png; name another with -o"),
         (["encode", "small.png", "small.png", "-o", "-"], 4, "only one file fits on standard output"),
         (["decode", "none.lcx"], 4, "none.lcx: no such file or directory"),
