@@ -1,14 +1,17 @@
 """The fitted function: transform, context, parameters, and the fit."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from latentcodec.coding.fixedpoint import DEFINITION
+from latentcodec.coding.fixedpoint import DEFINITION, Arithmetic, Numbers
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.coding.tables import GAUSSIAN, LOGISTIC
 from latentcodec.errors import WeightsError
@@ -31,6 +34,8 @@ from latentcodec.models.overfit.parameters import (
 from latentcodec.models.overfit.presets import PRESETS, Layout, Preset
 from latentcodec.models.overfit.reference import check, merge
 from latentcodec.models.overfit.wavelet import analyse, synthesise
+
+FORMAT = Path(__file__).parents[2] / "formats" / "overfit.md"
 
 
 def preset_named(name: str) -> Preset:
@@ -70,33 +75,46 @@ def coded(
     return encoder.finish()
 
 
-# Figures of the literature for four channels at an eighth of 1363x2048, and the sizes of our presets.
-@pytest.mark.parametrize(("name", "at_most"), [("vlop", 6.4), ("lop", 11.3), ("mop", 19.7), ("hop", 25.5)])
-def test_multiplications_per_pixel(name: str, at_most: float) -> None:
-    layout = Layout(preset_named(name), 4)
-    height, width = 171, 256
-    sizes = shapes(layout)
-    product = {parameter: int(np.prod(shape)) for parameter, shape in sizes.items()}
-    symbols = sum(int(np.prod(shape)) for shape in layout.grids(height, width))
-    networks = sum(product[parameter] for parameter in ("hidden1", "hidden2", "out", "direct"))
-    context = symbols * networks // layout.networks  # a symbol goes through that of its step
-    mixing = symbols // 4 * product["mixing"] // (6 * 3)
+@dataclasses.dataclass(frozen=True)
+class Counting(Arithmetic):
+    """Counts the multiplications of its products."""
+
+    counted: list[int] = dataclasses.field(default_factory=list)
+
+    def matmul(self, weights: Numbers, columns: Numbers) -> Numbers:
+        self.counted.append(weights.shape[0] * weights.shape[1] * columns.shape[1])
+        return super().matmul(weights, columns)
+
+
+def multiplications(layout: Layout, height: int, width: int) -> int:
+    """Of decoding latents of this size, as they happen."""
+    values = {name: np.ones(shape, np.int16) for name, shape in shapes(layout).items()}
+    counting = Counting(np.float64)
+    grids = [np.zeros(shape, np.int32) for shape in layout.grids(height, width)]
+    code_grids(BitCounter(), values, layout, 140, (height, width), grids, counting)
+    function = FittedFunction(layout, values).requires_grad_(requires_grad=False)
+    products = FlopCounterMode(display=False)
+    with products:
+        function.synthesise([torch.zeros(1, *g.shape) for g in grids], unit(140), (height, width))
     lifting, low = 0, (height, width)
     for _ in range(5):
         low = (-(-low[0] // 2), -(-low[1] // 2))
-        lifting += 4 * (4 * low[0] * low[1]) * 4  # both directions, half a multiplication per step and sample
-    refinement = height * width * (product["refine1"] + product["refine2"])
-    total = context + mixing + lifting + refinement
-    assert layout.macs(height, width) == total
-    assert total / (1363 * 2048) <= at_most
+        lifting += 4 * (layout.channels * low[0] * low[1]) * 4  # both directions, half of one per step and sample
+    return sum(counting.counted) + products.get_total_flops() // 2 + lifting
 
 
-def test_multiplications_of_prediction() -> None:
-    plain = Layout(PRESETS[-1], 32)
-    predicting = dataclasses.replace(plain, predicts=True)
-    matrices = int(np.prod(shapes(predicting)["prediction"]))
-    height, width = plain.grids(171, 256)[0][-2:]
-    assert predicting.macs(171, 256) - plain.macs(171, 256) == height * width * matrices
+# Figures of the literature for four channels at an eighth of 1363x2048, and the sizes of our presets.
+@pytest.mark.parametrize(("name", "at_most"), [("vlop", 6.4), ("lop", 11.3), ("mop", 19.7), ("hop", 25.5)])
+def test_multiplications_per_pixel(name: str, at_most: float) -> None:
+    few, many = (Layout(preset_named(name), channels, predicts=channels == 32) for channels in (4, 32))
+    per_pixel = multiplications(few, 171, 256) / (1363 * 2048)
+    assert per_pixel <= at_most
+    published = re.search(rf"\| {name} \|.*\| ([\d.]+) \| ([\d.]+) \|", FORMAT.read_text())
+    assert published is not None
+    assert f"{per_pixel:.2f}" == published[1]
+    assert f"{many.macs(171, 256) / (1363 * 2048):.1f}" == published[2]
+    for layout in (few, many):
+        assert multiplications(layout, 17, 26) == layout.macs(17, 26)
 
 
 @pytest.mark.parametrize("size", SIZES)
