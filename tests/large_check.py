@@ -4,7 +4,8 @@ Random networks of the published sizes, written to files first, so that a proces
 decodes as anybody would, and neither has more in memory than that. Prints seconds and peak resident memory of both.
 An hour and a half for 4K, many for 100 megapixels; for these, --tiles 1 computes one tile of every stage and
 takes the rest as zeros: of every stage the largest, of the denoiser inner windows. That needs as much memory as all of
-it, since nothing of a tile outlives the next but what is kept; the seconds say nothing.
+it, since nothing of a tile outlives the next but what is kept; the seconds say nothing. --few-channels computes all of
+them, with networks of a fortieth of the width.
 """
 
 import argparse
@@ -34,21 +35,22 @@ from latentcodec.pipelines.stablecodec_full import FullStableCodecPipeline, as_s
 from latentcodec.rate import Quality
 from latentcodec.units import parse_bytes
 from latentcodec.weights import store
+from tests import tiny_full
 
 ENCODE, DECODE = "encode", "decode"
 NETWORKS = {"sd-turbo-vae": "vae.safetensors", "sd-turbo-unet": "unet.safetensors"}
 CHECKPOINT, FILE = "checkpoint.safetensors", "encoded.pickle"
 
 
-def write_networks(folder: Path) -> None:
-    """Random weights of the published sizes and types."""
-    config = FullConfig()
+def write_networks(folder: Path, config: FullConfig) -> None:
+    """Random weights of these sizes, in the published types."""
     torch.manual_seed(0)
     tensors = {
         name: torch.randn(shape) * max(1, shape[1:].numel()) ** -0.5 + (1.0 if name.endswith("norm.weight") else 0.0)
         for name, shape in expected_shapes(config).items()
     }
-    shipped, metadata = as_shipped(tensors, torch.randn(1, 77, 1024), config)
+    sizes = config.stable_diffusion
+    shipped, metadata = as_shipped(tensors, torch.randn(1, sizes.tokens, sizes.context), config)
     store.write_tensors(shipped, folder / CHECKPOINT, metadata)
     torch.set_default_dtype(torch.float16)
     vae, unet = FrozenAutoencoder(config.stable_diffusion).network, build_unet(config.stable_diffusion)
@@ -56,9 +58,9 @@ def write_networks(folder: Path) -> None:
         store.write_tensors(network.state_dict(), folder / name, {})
 
 
-def write_in_a_process(folder: Path) -> None:
+def write_in_a_process(folder: Path, config: FullConfig | None = None) -> None:
     """The same, so that this process never has them in memory, nor their type as a default."""
-    subprocess.run([sys.executable, "-c", _WRITE, str(folder)], check=True)
+    subprocess.run([sys.executable, "-c", _WRITE, str(folder), (config or FullConfig()).to_json()], check=True)
 
 
 def put_in_place(folder: Path) -> None:
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("size", help="WIDTHxHEIGHT")
     parser.add_argument("limit", help="of memory, as --max-memory has it")
     parser.add_argument("--tiles", type=int, help="compute no more than these of every stage")
+    parser.add_argument("--few-channels", action="store_true", help="networks of a fortieth of the width")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -141,13 +144,17 @@ def main() -> None:
         run(given.what, given.folder, (width, height), parse_bytes(given.limit), given.tiles)
         return
     with tempfile.TemporaryDirectory() as folder:
-        write_in_a_process(Path(folder))
+        write_in_a_process(Path(folder), tiny_full.CONFIG if given.few_channels else None)
         for what in (ENCODE, DECODE):
             again = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--folder", folder, "--what", what]
             subprocess.run(again, check=True)
 
 
-_WRITE = "import sys, pathlib, tests.large_check as check; check.write_networks(pathlib.Path(sys.argv[1]))"
+_WRITE = """
+import pathlib, sys
+from tests import large_check
+large_check.write_networks(pathlib.Path(sys.argv[1]), large_check.FullConfig.from_json(sys.argv[2]))
+"""
 
 if __name__ == "__main__":
     main()
