@@ -43,8 +43,9 @@ class Codec(Protocol):
 class Learned:
     """A method of lcodec, with what its name says after colons.
 
-    "stablecodec" or "stablecodec:7", with an effort; "overfit:taef2:7", with an autoencoder as well; "sodec",
-    "sodec:0.5" or "sodec:preview", with the fidelity of the decoder. "sodec@own.safetensors", with other weights.
+    "stablecodec" or "stablecodec:7", with an effort; "stablecodec:7:psnr", tuned; "overfit:taef2:7" and
+    "overfit:taef2:7:perceptual", with an autoencoder as well; "sodec", "sodec:0.5" or "sodec:preview", with the
+    fidelity of the decoder. "sodec@own.safetensors", with other weights.
     """
 
     version = __version__
@@ -59,7 +60,7 @@ class Learned:
         if chosen.preview and options:
             self._fidelity = _fidelity(name, options)
         elif options:
-            self._model, self._settings = _model_and_effort(name, options)
+            self._model, self._settings = _model_and_settings(name, options)
         if self._own is not None:
             self.weights = sha256_of_file(Path(model_named(chosen, None, self._own)))[:16]
             return
@@ -100,16 +101,20 @@ def _fidelity(name: str, options: list[str]) -> float:
     return fidelity
 
 
-def _model_and_effort(name: str, options: list[str]) -> tuple[str | None, Settings]:
-    """['taef2', '7'] -> autoencoder and settings, either of which may be missing; ['7'] -> settings, of a method that
-    has no choice of autoencoders. Raises InputError.
+def _model_and_settings(name: str, options: list[str]) -> tuple[str | None, Settings]:
+    """['taef2', '7', 'perceptual'] -> autoencoder and settings, any of which may be missing at the end; ['7'] ->
+    settings, of a method that has no choice of autoencoders. Raises InputError.
     """
-    model, effort, *rest = (*options, "") if method_named(method_of(name)).fits else ("", *options)
+    method = method_named(method_of(name))
+    model, effort, tune, *rest = (*options, "", "") if method.fits else ("", *options, "", "")
     if any(rest) or (effort and not effort.isdecimal()):
         raise InputError(
-            f"cannot read the codec {name!r}; write stablecodec:7 or overfit:taef2:7, with an effort from 1 to 10"
+            f"cannot read the codec {name!r}; write stablecodec:7 or overfit:taef2:7, with an effort from 1 to 10, "
+            "and what to tune for, as in stablecodec:7:psnr"
         )
-    return model or None, Settings(int(effort)) if effort else DEFAULT_SETTINGS
+    settings = Settings(int(effort) if effort else None, tune or None)
+    method.check(settings)
+    return model or None, settings
 
 
 class Classical:

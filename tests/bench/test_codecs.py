@@ -9,7 +9,8 @@ from latentcodec.bench import classical
 from latentcodec.bench.codecs import codec_named
 from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import read_rgb
-from latentcodec.rate import ByteBudget, Quality
+from latentcodec.metrics.distortion import psnr
+from latentcodec.rate import BppBudget, ByteBudget, Quality
 from latentcodec.weights import hashing
 from tests import tiny_sodec
 
@@ -95,6 +96,9 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
         "overfit::11",
         "stablecodec:11",
         "stablecodec:2:3",
+        "stablecodec:2:mse",
+        "stablecodec:2:psnr:1",
+        "overfit:mini:2:psnr",
         "sodec:1.5",
         "sodec:",
         "sodec:preview:1",
@@ -104,6 +108,15 @@ def test_missing_programs_and_plugins_are_named(monkeypatch: pytest.MonkeyPatch)
 def test_names_of_methods_that_make_no_sense(name: str) -> None:
     with pytest.raises(InputError):
         codec_named(name)
+
+
+def test_a_method_that_is_tuned() -> None:
+    """As the encoder tunes: more decibels of as many bytes."""
+    pixels = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:192, :192]
+    usual, tuned = (codec_named(name, "cpu") for name in ("stablecodec", "stablecodec:1:psnr"))
+    files = [codec.encode(pixels, BppBudget(0.06)).data for codec in (usual, tuned)]
+    fidelity = [psnr(pixels, codec.decode(data, (192, 192))) for codec, data in zip((usual, tuned), files, strict=True)]
+    assert fidelity[1] > fidelity[0] + 0.05
 
 
 def test_a_method_with_model_and_effort() -> None:
