@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command("bench")
 @click.argument("corpus", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--codecs", default="stablecodec", show_default=True,
-              help="Methods of lcodec, with effort and tuning: stablecodec:5, stablecodec:5:psnr, overfit:mini:5; jpeg, "
+              help="Methods of lcodec, with effort, tuned: stablecodec:5, stablecodec:5:psnr, overfit:mini:5; jpeg, "
               "webp, avif, jxl, jpeg2000, heic, x265; on smaller pictures: avif/2, avif/4; vae:mini, an "
               "autoencoder that is not coded. Separated by commas.")  # fmt: skip
 @click.option("--rates", default="50,0.01bpp,0.03bpp,0.067bpp,0.15bpp,0.3bpp", show_default=True,
