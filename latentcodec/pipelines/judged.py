@@ -28,21 +28,26 @@ class FrozenCodec(Protocol):
     def with_hyper_latents(self, y: Tensor, rate: int) -> Source:
         """See `Refinable`."""
 
-    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
-        """See `Refinable`."""
-
     def decode_tile(self, z: Tensor, y: Tensor, rate: int, tile: Tile) -> Tensor:
         """Latents of the whole picture -> pixels of what a tile sees, in 0..1, not clamped."""
 
 
 class JudgedPicture:
-    """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1 that it is to code, padded from `size` (h, w)."""
+    """A `Refinable`: a codec, and the picture [1, 3, H, W] in 0..1 that it is to code, padded from `size` (h, w).
+
+    `measure`: how it rounds and counts bits, as `Refinable` has it.
+    """
 
     def __init__(
-        self, codec: FrozenCodec, original: Tensor, size: tuple[int, int], objective: Callable[[Tensor], Objective]
+        self,
+        codec: FrozenCodec,
+        original: Tensor,
+        size: tuple[int, int],
+        objective: Callable[[Tensor], Objective],
+        measure: Callable[[Source, int], tuple[CodedLatents, float]],
     ):
         self._codec, self._original, self._size, self._objective = codec, original, size, objective
-        self.gain, self.with_hyper_latents, self.measure = codec.gain, codec.with_hyper_latents, codec.measure
+        self.gain, self.with_hyper_latents, self.measure = codec.gain, codec.with_hyper_latents, measure
         height, width = (side // Z_STRIDE for side in original.shape[2:])
         self._at_hand: dict[int, Objective] = {}
         self._tiles = list(tiles(height, width, LARGEST_SIDE, MARGIN))

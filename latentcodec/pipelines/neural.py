@@ -7,7 +7,7 @@ decode: payload -> symbols -> check digest -> synthesise, tile by tile -> crop
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -39,13 +39,18 @@ from latentcodec.rate import Quality
 # thrift gives higher PSNR, and from some point on less of what perception measures: the fewer the bits, the later.
 LEAST_THRIFT = 0.01
 RATES, THRIFTS = (90, 120), (0.02, LEAST_THRIFT)  # between these, linear
-TUNED_THRIFT = {PSNR: 0.07, SSIM: 0.03}  # without effort, which does more
+TUNED_THRIFT = {PSNR: 0.07, SSIM: 0.03}
 Networks = TypeVar("Networks", StableCodec, Sodec)
 
 
 def least_thrift(rate: int) -> float:
     """Of rounding, at a rate 0..255."""
     return float(np.interp(rate, RATES, THRIFTS))
+
+
+def rounding(rate: int, least: float | None, more: float = 0.0) -> Quantiser:
+    """With a thrift of `least`, or that of the rate, and more."""
+    return rate_distortion_rounding((least_thrift(rate) if least is None else least) + more)
 
 
 class NeuralPipeline(ABC, Generic[Networks]):
@@ -84,15 +89,18 @@ class NeuralPipeline(ABC, Generic[Networks]):
             return self.with_hyper_latents(self._analyse(prepared, rate), rate)
 
         expected = self._expected(pixels.shape[0] * pixels.shape[1])
-        tuned = None if refines(settings) else TUNED_THRIFT.get(settings.tune or PERCEPTUAL)
+        tuned = TUNED_THRIFT.get(settings.tune or PERCEPTUAL)
         encoded = self._code_within(target, analysed, expected, None if isinstance(target, Quality) else tuned)
         if isinstance(target, Quality) and tuned is not None:
             budget = PayloadBudget(len(encoded.payload), clamp=True)
             encoded = self._code_within(budget, analysed, expected, tuned)
         if refines(settings):
             size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
-            judged = JudgedPicture(self, original, pixels.shape[:2], OBJECTIVES[settings.tune or PERCEPTUAL])
-            better = self._refined(judged, self._analyse(prepared, encoded.rate), encoded, size, settings)
+            objective, measure = OBJECTIVES[settings.tune or PERCEPTUAL], partial(self.measure, least=tuned)
+            judged = JudgedPicture(self, original, pixels.shape[:2], objective, measure)
+            refinement = self._refined(judged, self._analyse(prepared, encoded.rate), encoded, settings)
+            budget = PayloadBudget(size, clamp=True)
+            better = self._code_within(budget, refinement.source, refinement.expected, tuned)
             encoded = better if len(better.payload) <= max(size, len(encoded.payload)) else encoded
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
@@ -107,22 +115,19 @@ class NeuralPipeline(ABC, Generic[Networks]):
         """Code latents that are known for every rate, with a thrift of `least` or more."""
         sources = cache(source)
 
-        def quantise(rate: int, thrift: float) -> Quantiser:
-            return rate_distortion_rounding((least_thrift(rate) if least is None else least) + thrift)
-
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
-            encoded = self._code(rate, sources(rate), quantise(rate, thrift))
+            encoded = self._code(rate, sources(rate), rounding(rate, least, thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
             return evaluate(round(target.value * HIGHEST_RATE / 100), 0.0)[1]
         return fill_budget(evaluate, target, expected)
 
-    def _refined(self, judged: JudgedPicture, y: Tensor, encoded: Encoded, size: int, settings: Settings) -> Encoded:
-        """`y`, from which `encoded` was made, with more effort, in a payload of this size."""
+    def _refined(self, judged: JudgedPicture, y: Tensor, encoded: Encoded, settings: Settings) -> Refinement:
+        """`y`, from which `encoded` was made, with more effort."""
         refinement = Refinement(judged, y, encoded.rate, encoded.information_bits, self._slope)
         refinement.run(settings)
-        return self._code_within(PayloadBudget(size, clamp=True), refinement.source, refinement.expected)
+        return refinement
 
     @torch.inference_mode()
     def decode(
@@ -174,11 +179,10 @@ class NeuralPipeline(ABC, Generic[Networks]):
         latents = self._entropy.code(Both(coder, counter), rate, shape, source, quantise)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
 
-    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
-        """(z, y) -> what a decoder would know, and the bits that it costs."""
+    def measure(self, source: Source, rate: int, least: float | None = None) -> tuple[CodedLatents, float]:
+        """(z, y) -> what a decoder would know, and the bits that it costs, with a thrift of `least`."""
         counter = BitCounter(self._networks.config.packing)
-        quantise = rate_distortion_rounding(least_thrift(rate))
-        latents = self._entropy.code(counter, rate, source[0].shape[1:], source, quantise)
+        latents = self._entropy.code(counter, rate, source[0].shape[1:], source, rounding(rate, least))
         return latents, counter.bits
 
     def _expected(self, pixels: int) -> Curve:
