@@ -25,7 +25,16 @@ from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.models.blocks.tiles import Tile, at, tiles
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.pipelines.base import DEFAULT_SETTINGS, PERCEPTUAL, PSNR, SSIM, Encoded, PayloadBudget, Settings
+from latentcodec.pipelines.base import (
+    DEFAULT_SETTINGS,
+    PERCEPTUAL,
+    PSNR,
+    SSIM,
+    Encoded,
+    OutOfReachError,
+    PayloadBudget,
+    Settings,
+)
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.judged import Z_STRIDE, JudgedPicture
 from latentcodec.pipelines.objective import OBJECTIVES
@@ -59,6 +68,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
     codec_id: int
     y_per_z: int  # positions of y along a side of one position of z
     refinable = True
+    effort_thrift: float | None = None  # at every rate, with effort; None: as without
 
     def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
         self.fingerprint = fingerprint
@@ -89,11 +99,8 @@ class NeuralPipeline(ABC, Generic[Networks]):
             return self.with_hyper_latents(self._analyse(prepared, rate), rate)
 
         expected = self._expected(pixels.shape[0] * pixels.shape[1])
-        tuned = TUNED_THRIFT.get(settings.tune or PERCEPTUAL)
-        encoded = self._code_within(target, analysed, expected, None if isinstance(target, Quality) else tuned)
-        if isinstance(target, Quality) and tuned is not None:
-            budget = PayloadBudget(len(encoded.payload), clamp=True)
-            encoded = self._code_within(budget, analysed, expected, tuned)
+        tuned = TUNED_THRIFT.get(settings.tune or PERCEPTUAL, self.effort_thrift if refines(settings) else None)
+        encoded = self._first(target, analysed, expected, tuned)
         if refines(settings):
             size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
             objective, measure = OBJECTIVES[settings.tune or PERCEPTUAL], partial(self.measure, least=tuned)
@@ -104,6 +111,19 @@ class NeuralPipeline(ABC, Generic[Networks]):
             encoded = better if len(better.payload) <= max(size, len(encoded.payload)) else encoded
         self._decode_symbols(encoded, pixels.shape[0], pixels.shape[1])  # no file leaves that does not decode here
         return encoded
+
+    def _first(
+        self, target: Quality | PayloadBudget, source: Callable[[int], Source], expected: Curve, tuned: float | None
+    ) -> Encoded:
+        """As analysed, with a thrift of `tuned`, in as many bytes as there are without, and with the same reach."""
+        if tuned is None:
+            return self._code_within(target, source, expected)
+        if isinstance(target, Quality):
+            target = PayloadBudget(len(self._code_within(target, source, expected).payload), clamp=True)
+        try:
+            return self._code_within(target, source, expected, tuned)
+        except OutOfReachError:
+            return self._code_within(target, source, expected)
 
     def _code_within(
         self,
