@@ -67,7 +67,9 @@ def _try_out(loaded: Autoencoder, source: str, device: torch.device) -> None:
     try:
         latents = loaded.encode(torch.full((1, 3, side, side), 0.5, device=device))
         pixels = loaded.decode(latents)
-    except RuntimeError as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise WeightsError(f"{source}: no autoencoder of pictures: {_first_line(error)}") from error
     if latents.shape != (1, loaded.channels, 2, 2) or pixels.shape != (1, 3, side, side):
         shapes = f"latents {list(latents.shape)} and pixels {list(pixels.shape)}"
@@ -151,7 +153,7 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
     try:
-        model = _quietly(kind)(folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False)
+        model = _loaded(kind, folder)
     except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         raise WeightsError(f"{folder}: {_first_line(error)}") from error
     model = _ready(model, device)
@@ -174,12 +176,22 @@ def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
     return Autoencoder(model, encode, decode, channels, stride)
 
 
-def _quietly(kind: str) -> Callable[..., Any]:
-    """The function of diffusers that loads a model of this class; what is wrong it raises, and says nothing else."""
+def _loaded(kind: str, folder: Path) -> Any:
+    """The model of this class of diffusers, which warns of what it lacks, where this raises ValueError."""
     package = diffusers()
-    package.utils.logging.set_verbosity(package.utils.logging.CRITICAL)
-    load: Callable[..., Any] = getattr(package, kind).from_pretrained
-    return load
+    logging, options = package.utils.logging, {"local_files_only": True, "use_safetensors": True}
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        model, told = getattr(package, kind).from_pretrained(
+            folder, low_cpu_mem_usage=False, output_loading_info=True, **options
+        )
+    finally:
+        logging.set_verbosity(before)
+    for what, names in told.items():
+        if names:
+            raise ValueError(f"{what.replace('_', ' ')}: {next(iter(names))!s:.80}")
+    return model
 
 
 def _first_line(error: Exception) -> str:

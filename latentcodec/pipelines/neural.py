@@ -7,6 +7,7 @@ decode: payload -> symbols -> check digest -> synthesise, tile by tile -> crop
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from typing import Generic, TypeVar
 
@@ -100,7 +101,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
 
         expected = self._expected(pixels.shape[0] * pixels.shape[1])
         tuned = TUNED_THRIFT.get(settings.tune or PERCEPTUAL, self.effort_thrift if refines(settings) else None)
-        encoded = self._first(target, analysed, expected, tuned)
+        encoded, tuned = self._first(target, analysed, expected, tuned)
         if refines(settings):
             size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
             objective, measure = OBJECTIVES[settings.tune or PERCEPTUAL], partial(self.measure, least=tuned)
@@ -114,16 +115,21 @@ class NeuralPipeline(ABC, Generic[Networks]):
 
     def _first(
         self, target: Quality | PayloadBudget, source: Callable[[int], Source], expected: Curve, tuned: float | None
-    ) -> Encoded:
-        """As analysed, with a thrift of `tuned`, in as many bytes as there are without, and with the same reach."""
-        if tuned is None:
-            return self._code_within(target, source, expected)
+    ) -> tuple[Encoded, float | None]:
+        """As analysed, with a thrift of `tuned`, and that; or as without tuning, and None, where tuning does not reach.
+
+        A quality has as many bytes as without.
+        """
+        plain = None
         if isinstance(target, Quality):
-            target = PayloadBudget(len(self._code_within(target, source, expected).payload), clamp=True)
-        try:
-            return self._code_within(target, source, expected, tuned)
-        except OutOfReachError:
-            return self._code_within(target, source, expected)
+            plain = self._code_within(target, source, expected)
+            size = len(plain.payload)
+        else:
+            size = target.size_bytes
+        if tuned is not None:
+            with suppress(OutOfReachError):
+                return self._code_within(PayloadBudget(size), source, expected, tuned), tuned
+        return plain or self._code_within(target, source, expected), None
 
     def _code_within(
         self,

@@ -53,7 +53,7 @@ class Encoding:
     doing: str = field(default="finding the rate", init=False)
 
     def at_quality(self, quality: Quality) -> Encoded:
-        fit = self._begin(round(quality.value * HIGHEST_RATE / 100))
+        fit, self.doing = self._begin(round(quality.value * HIGHEST_RATE / 100)), "writing"
         self._run(fit, 0, self._effort.rounds)
         return self._code(fit, self._changes(fit), RATE_WEIGHT)
 
@@ -78,10 +78,11 @@ class Encoding:
 
     def _run(self, fit: Fit, first: int, last: int) -> None:
         """Rounds of the fit; with perception, what it aims at moves on between them."""
-        effort, stopped, self.rounds_done = self._effort, self.settings.stopped, last
+        effort, stopped = self._effort, self.settings.stopped
         power = self.latents.var(correction=0).item()
 
         def report(step: int, steps: int, bits: float, error: float) -> None:
+            self.rounds_done = step
             decibels = 10 * math.log10(max(power, TINY) / max(error, TINY))
             self.settings.report(step, steps, bits, f"latents {decibels:.1f} dB")
 
@@ -138,21 +139,21 @@ class Encoding:
     def _fill(self, fit: Fit, changes: tuple[Change, ...], budget: PayloadBudget) -> Encoded:
         """The largest payload within the budget, by the weight of rate; another rate where no weight will do."""
         tried: dict[int, tuple[Encoded, Encoded]] = {}
-        weights, self.doing = WEIGHTS, "filling the budget"
+        weights, self.doing = LAST_WEIGHTS if self.settings.stopped() else WEIGHTS, "filling the budget"
         while True:
             found = self._bisect(fit, changes, budget, weights)
             if isinstance(found, Encoded):
                 return found
             tried[_rate(fit)] = found
-            if weights == LAST_WEIGHTS:
-                return self._nearest(fit, changes, [encoded for pair in tried.values() for encoded in pair], budget)
             step = -FILL_STEP if len(found[0].payload) > budget.size_bytes else FILL_STEP
             rate = min(max(_rate(fit) + step, 0), HIGHEST_RATE)
-            if rate in tried:
+            if rate not in tried:
+                fit.move(unit(rate))
+                self._settle(fit)
+            elif weights != LAST_WEIGHTS:
                 weights = LAST_WEIGHTS
-                continue
-            fit.move(unit(rate))
-            self._settle(fit)
+            else:
+                return self._nearest(fit, changes, [encoded for pair in tried.values() for encoded in pair], budget)
 
     def _nearest(self, fit: Fit, changes: tuple[Change, ...], tried: list[Encoded], budget: PayloadBudget) -> Encoded:
         """At the end of the range, or between two rates neither of which can fill the budget."""
@@ -168,7 +169,7 @@ class Encoding:
         reach = {}
         for rate in sorted(ends, key=lambda rate: abs(rate - _rate(fit))):  # what was found first, before it moves
             if rate != _rate(fit):
-                fit.move(unit(rate))
+                fit.restart(unit(rate))
                 self._settle(fit)
             reach[rate] = len(self._code(fit, changes, ends[rate] * RATE_WEIGHT).payload)
         raise OutOfReachError(*(reach[rate] for rate in ends))
@@ -179,6 +180,8 @@ class Encoding:
         """A payload that fills the budget; or the smallest and the largest one, if it lies outside of these."""
         low, high = (weight * RATE_WEIGHT for weight in weights)
         largest, smallest = (self._code(fit, changes, weight) for weight in (low, high))
+        if FULL_ENOUGH * budget.size_bytes <= len(largest.payload) <= budget.size_bytes:
+            return largest
         if not len(smallest.payload) <= budget.size_bytes < len(largest.payload):
             return smallest, largest
         best = smallest

@@ -216,6 +216,16 @@ def test_effort_adds_to_what_tuning_gives() -> None:
     assert fidelity[1] > fidelity[0] + 0.1
 
 
+@pytest.mark.parametrize("best_effort", [False, True])
+@pytest.mark.parametrize("settings", [Settings(1, "psnr"), Settings(3, "psnr"), Settings(3)])
+def test_what_is_within_reach_without_tuning_is_with_it(settings: Settings, best_effort: bool) -> None:
+    """Thrift cannot spend as much as the highest rate has."""
+    pixels = np.array(read_rgb(PHOTO)[:128, :128])
+    most = len(api.encode(pixels, "100", device="cpu"))
+    data = api.encode(pixels, f"{most}B", device="cpu", settings=settings, best_effort=best_effort)
+    assert 0.99 * most <= len(data) <= most
+
+
 def test_rounding_is_thriftier_where_bits_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [neural.least_thrift(rate) for rate in (0, 90, 105, 120, 255)]
     assert found == pytest.approx([0.02, 0.02, 0.015, 0.01, 0.01])
