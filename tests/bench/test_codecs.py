@@ -110,6 +110,7 @@ def test_names_of_methods_that_make_no_sense(name: str) -> None:
         codec_named(name)
 
 
+@pytest.mark.slow
 def test_a_method_that_is_tuned() -> None:
     """As the encoder tunes: more decibels of as many bytes."""
     pixels = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:192, :192]

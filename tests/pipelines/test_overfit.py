@@ -413,6 +413,7 @@ def test_latents_that_are_not_finite_are_refused(photo: np.ndarray, monkeypatch:
         codec.encode(photo, Quality(50), FAST)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [40, 90, 150])
 def test_a_small_budget_is_full(budget: int) -> None:
     pixels = read_rgb(PHOTO)[100:228, 100:228]
