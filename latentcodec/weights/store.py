@@ -126,7 +126,6 @@ def _leading(sha256: str) -> int:
 
 
 def _read_state(path: Path) -> "dict[str, Tensor]":
-
     state = _unpickle(path)
     if not _is_state(state):
         raise WeightsError(f"cannot read weights {path}: it holds more than tensors")
@@ -146,7 +145,6 @@ def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, 
 
 def read_states(path: Path) -> "dict[str, dict[str, Tensor]]":
     """A pickled checkpoint of one state, then called "", or of several. Raises WeightsError for more than tensors."""
-
     held: Any = _unpickle(path)
     states: dict[str, dict[str, Tensor]]
     states = held if isinstance(held, dict) and all(isinstance(state, dict) for state in held.values()) else {"": held}
