@@ -330,3 +330,12 @@ def test_sizes_are_read(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="write 8GB"):
         parse_bytes(text)
+
+
+def test_no_more_memory_is_asked_for_than_the_whole_picture_takes() -> None:
+    model, pixels = MemoryModel(2_000_000_000, 2, widest=256, attending=512), 256 * 256
+    whole = model.whole_bytes(pixels)
+    assert whole < model.least_bytes(pixels)
+    with pytest.raises(LimitError, match=rf"take {whole / 1e9:.1f} GB of memory at least"):
+        model.kept_bytes(pixels, whole - 10**8)
+    assert model.kept_bytes(pixels, whole) is None
