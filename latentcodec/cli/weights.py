@@ -1,5 +1,6 @@
 """lcodec weights list | verify | fetch | import | merge"""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -39,18 +40,33 @@ def list_command() -> None:
 @weights_command.command("verify")
 @click.argument("names", nargs=-1)
 def verify_command(names: tuple[str, ...]) -> None:
-    """Check the SHA-256 of weights files (if none is named: the shipped and the fetched)."""
+    """Check the SHA-256 of weights files (if none is named: the shipped, the fetched and the imported)."""
+    there = [name for name, entry in rows().items() if entry.source is None or store.path_of(name).exists()]
     wrong = 0
-    for name in names or [n for n, entry in rows().items() if entry.source is None or store.path_of(n).exists()]:
+    for name in names or (*there, *(path.name.rsplit(".", 2)[0] for path in store.kept())):
         try:
-            store.verify(name)
+            for checked, sha256 in _verified(name):
+                click.echo(f"{checked}: {sha256}")
         except WeightsError as error:
             click.echo(f"lcodec: {error}", err=True)
             wrong += 1
-            continue
-        click.echo(f"{name}: {row(name).sha256}")
     if wrong:
         raise click.exceptions.Exit(WeightsError.exit_code)
+
+
+def _verified(name: str) -> Iterator[tuple[str, str]]:
+    """Names and SHA-256 of a row's file, or of what was imported and merged under a name. Raises WeightsError."""
+    if name in rows() or not store.kept(name):
+        yield name, hashing.sha256_of(store.verify(name))
+        return
+    for path in store.kept(name):
+        sha256 = store.verify_kept(path)
+        yield name, sha256
+        merged = store.derived(int(sha256[:4], 16), "merged")
+        if merged.exists():
+            if hashing.sha256_of(merged) != hashing.noted_sha256(merged):
+                raise WeightsError(f"{merged} is not as it was written: 'lcodec weights merge {name}' again")
+            yield f"{name}, merged", hashing.sha256_of(merged)
 
 
 @weights_command.command("fetch")

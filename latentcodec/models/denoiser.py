@@ -6,6 +6,7 @@ is denoised in a single call: x_0 = (x_t - sqrt(1 - a) eps) / sqrt(a).
 
 import math
 
+import torch
 from torch import Tensor, nn
 
 from latentcodec.models.blocks.attention import LocalCrossAttention
@@ -14,8 +15,12 @@ from latentcodec.models.blocks.noise import noise_input
 
 
 def one_step_x0(noisy: Tensor, noise: Tensor, alpha_bar: float) -> Tensor:
-    """Noisy latent and predicted noise, both [B, C, h, w] -> clean latent (Ho et al. 2020, eq. 15)."""
-    return (noisy - math.sqrt(1 - alpha_bar) * noise) / math.sqrt(alpha_bar)
+    """Noisy latent and predicted noise, both [B, C, h, w] -> clean latent (Ho et al. 2020, eq. 15).
+
+    In float32 at least: late in the diffusion it is a small difference of two large numbers.
+    """
+    noisy = noisy.to(torch.promote_types(noisy.dtype, torch.float32))
+    return (noisy - math.sqrt(1 - alpha_bar) * noise.to(noisy.dtype)) / math.sqrt(alpha_bar)
 
 
 class MiniUNet(nn.Module):

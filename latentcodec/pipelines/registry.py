@@ -192,7 +192,7 @@ def pipeline(method: Method, model: str, device: str = "auto") -> Pipeline:
         from latentcodec.pipelines.autoencoders import folder_sha256
 
         return _from_files(method, model, device, folder_sha256(model))
-    return _from_files(method, model, device, hashing.sha256_of(Path(model)))
+    return _from_files(method, model, device, store.verify_kept(Path(model)))
 
 
 @lru_cache(maxsize=1)

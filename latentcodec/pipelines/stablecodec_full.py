@@ -27,7 +27,7 @@ from latentcodec.models.stablecodec.full.codec import CODING
 from latentcodec.models.stablecodec.full.config import Z_STRIDE, FullConfig
 from latentcodec.models.stablecodec.full.density import checked_frequencies, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import RATES_PER_OCTAVE, GuardedEntropy, GuardedLatents
-from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, analyse_large, synthesise_large
+from latentcodec.models.stablecodec.full.large import LARGEST_WHOLE, PIXELS, analyse_large, synthesise_large
 from latentcodec.models.stablecodec.full.load import PROMPT, merged_tensors, place, place_merged
 from latentcodec.models.stablecodec.full.model import FullStableCodec
 from latentcodec.pipelines.allocation import MORE_BYTES, reusing_memory
@@ -54,7 +54,7 @@ PUBLISHED_BPP = {
     "ft3": 0.02865, "ft2": 0.03413,
 }  # fmt: skip
 FREQUENCIES = "integer.z_frequencies"
-LARGEST_WHOLE_PIXELS = LARGEST_WHOLE * 64**2
+LARGEST_WHOLE_PIXELS = LARGEST_WHOLE * PIXELS**2
 BOTTLENECK = "bottleneck."
 BASE = ("sd-turbo-vae", "sd-turbo-unet")
 MERGED_TYPE = torch.bfloat16
@@ -63,12 +63,17 @@ MERGED_TYPE = torch.bfloat16
 def import_checkpoint(checkpoint: Path, elic: Path, name: str, config: FullConfig | None = None) -> Path:
     """A published checkpoint -> weights in the cache. Raises WeightsError for whatever does not fit."""
     config = config or FullConfig()
-    of_elic = store.read_states(elic)
-    if len(of_elic) != 1:
-        raise WeightsError(f"{elic} holds {len(of_elic)} states: {', '.join(of_elic)[:80]}; ELIC's file is one")
-    tensors = convert(store.read_states(checkpoint), next(iter(of_elic.values())), config)
+    tensors = convert(store.read_states(checkpoint), read_elic(elic), config)
     shipped, metadata = as_shipped(tensors, text_state(store.load("sd-turbo-text").tensors), config)
     return store.keep(name, shipped, metadata["model"])
+
+
+def read_elic(path: Path) -> dict[str, Tensor]:
+    """ELIC's state, as it is published. Raises WeightsError."""
+    states = store.read_states(path)
+    if len(states) != 1:
+        raise WeightsError(f"{path} holds {len(states)} states: {', '.join(states)[:80]}; ELIC's file is one")
+    return next(iter(states.values()))
 
 
 def as_shipped(

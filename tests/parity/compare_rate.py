@@ -35,7 +35,7 @@ def ledger(drawn: Drawn, rate: int) -> Doubles:
     source = drawn.z.astype(np.float32), drawn.y.astype(np.float32)
     coded = drawn.entropy_model().code(counter, rate, drawn.z.shape[1:], source)
     snapped = np.floor(drawn.means * gain * (1 << MEAN_BITS) + 0.5)
-    symbols = (coded.exact - snapped) / (1 << MEAN_BITS)
+    symbols = (coded.joined - snapped) / (1 << MEAN_BITS)
     snapped /= 1 << MEAN_BITS
     scales = np.maximum(drawn.scales, SMALLEST_TRAINED_SCALE) * gain
     tables = table_index(np.floor(np.log(scales / SMALLEST_SCALE) / LOG_SCALE_STEP + 0.5).astype(np.int64))

@@ -15,9 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentcodec.models.stablecodec.full.checkpoint import FILTERS
 from latentcodec.models.stablecodec.full.codec import LatentCodec
-from latentcodec.models.stablecodec.full.density import z_frequencies
+from latentcodec.models.stablecodec.full.density import FILTERS, z_frequencies
 from latentcodec.models.stablecodec.full.guarded import SMALLEST_TRAINED_SCALE, GuardedEntropy
 from tests.parity import reduced
 

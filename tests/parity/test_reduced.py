@@ -16,9 +16,9 @@ from latentcodec.coding.tables import FIRST_CODED_TABLE, LOG_SCALE_STEP, SMALLES
 from latentcodec.models.blocks.integers import nearest
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.denoiser import one_step_x0
-from latentcodec.models.stablecodec.full.checkpoint import FILTERS, RANK_UNET, RANK_VAE, merged
+from latentcodec.models.stablecodec.full.checkpoint import RANK_UNET, RANK_VAE, merged
 from latentcodec.models.stablecodec.full.codec import LatentCodec
-from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
+from latentcodec.models.stablecodec.full.density import FILTERS, REACH, z_frequencies
 from latentcodec.models.stablecodec.full.doubles import in_doubles
 from latentcodec.models.stablecodec.full.elic import ElicAnalysis
 from latentcodec.models.stablecodec.full.guarded import MEAN_BITS, NEUTRAL_RATE, GuardedEntropy

@@ -38,6 +38,13 @@ def test_files_behind_a_url_are_kept_as_they_are(cache: Path, published: Path, a
     assert store.load("net").tensors["a"].tolist() == [0, 1, 2]
 
 
+def test_what_was_damaged_is_fetched_again(cache: Path, published: Path) -> None:
+    store.fetch("net").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match=r"net.pth has SHA-256 .*; run 'lcodec weights fetch net'"):
+        store.load("net")
+    assert store.fetch("net").read_bytes() == published.read_bytes()
+
+
 def test_other_contents_are_refused_and_not_kept(cache: Path, published: Path) -> None:
     published.write_bytes(b"something else")
     with pytest.raises(WeightsError, match=r"net.pth has SHA-256 .*, expected"):

@@ -1,6 +1,7 @@
 """Weights files: found, verified, refused; pickles that hold anything but arrays are not opened."""
 
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,17 @@ def test_other_contents_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     store.write_tensors({"a": torch.zeros(3)}, tmp_path / "lpips-alex.safetensors")
     with pytest.raises(WeightsError, match="SHA-256"):
         store.load("lpips-alex")
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(WeightsError, match=r"cannot write weights .*w.safetensors: .*large"):
+            store.write_tensors({"a": torch.zeros(1000)}, tmp_path / "w.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def is_foreign(name: str, config: FullConfig) -> bool:
 
 def to_state(tensors: Mapping[str, Tensor], config: FullConfig) -> dict[str, Tensor]:
     """Tensors of a weights file, the text among them -> state of the model. Raises WeightsError."""
-    own = check({name: value for name, value in tensors.items() if name in expected_shapes(config)}, config)
+    own = check({name: value for name, value in tensors.items() if name != PROMPT}, config)
     state = {_own_name(name): value.flatten(1) if _is_adapter(name) else value for name, value in own.items()}
     return {name: value.float() for name, value in (state | {PROMPT: tensors[PROMPT]}).items()}
 

@@ -8,6 +8,7 @@ from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.sizes import checked, with_tuples
 
 Z_STRIDE = 256
+VAE_LEVELS = 4  # which halve the sides three times
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FullConfig:
             config = checked(cls(stable_diffusion=inner, **with_tuples(values)))
             if config.alpha_bar >= 1 or config.channels < 1:
                 raise ValueError("alpha_bar is below 1, channels at least 1")
+            if len(inner.vae_widths) != VAE_LEVELS:
+                raise ValueError(f"its VAE has {VAE_LEVELS} levels")
             return config
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise WeightsError(f"the weights file describes no StableCodec at full scale: {error}") from error

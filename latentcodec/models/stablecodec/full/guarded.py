@@ -35,15 +35,15 @@ LARGEST = 2.0**24  # of a value: beyond, a rounding of float64 comes too close t
 
 @dataclass(frozen=True)
 class GuardedLatents:
-    """What the decoder knows: z symbols int32 [Cz, h, w], symbols of y and snapped means, and y^ for the synthesis."""
+    """What the decoder knows: z symbols int32 [Cz, h, w], those of y joined with their means, y^ for the synthesis."""
 
     z: npt.NDArray[np.int32]
-    exact: Integers
+    joined: Integers
     y: Floats
 
     def digest(self) -> int:
         """One byte that depends on every symbol; stored in the file."""
-        return zlib.crc32(self.exact.astype("<i4").tobytes(), zlib.crc32(self.z.astype("<i4").tobytes())) & 0xFF
+        return zlib.crc32(self.joined.astype("<i4").tobytes(), zlib.crc32(self.z.astype("<i4").tobytes())) & 0xFF
 
 
 def gain_of(rate: int) -> float:
@@ -71,19 +71,19 @@ class GuardedEntropy:
         """Latents <-> coder at rate 0..255. `shape` is that of z; `source` is (z, y), not scaled, when encoding."""
         z = self._code_z(coder, shape, None if source is None else source[0])
         base = self._codec.h_s(torch.from_numpy(z.astype(np.float64))[None] + self._medians)
-        exact = np.zeros(base.shape[1:], np.int64)
+        joined = np.zeros(base.shape[1:], np.int64)
         y = torch.zeros_like(base)
         for step in range(STEPS):
-            mask = step_mask(step, *exact.shape)
+            mask = step_mask(step, *joined.shape)
             wanted = None if source is None else source[1][mask]
-            exact[mask], values = self._code_step(coder, rate, step, base, mask, wanted, quantise)
+            joined[mask], values = self._code_step(coder, rate, step, base, mask, wanted, quantise)
             decoded = torch.zeros_like(base)
             decoded[0, torch.from_numpy(mask)] = torch.from_numpy(values)
             where = torch.from_numpy(mask)[None].double()
             decoded = self._codec.corrected(step, decoded, base, where)
             base = base * (1 - where) + decoded
             y = y + decoded
-        return GuardedLatents(z, exact, y[0].float().numpy())
+        return GuardedLatents(z, joined, y[0].float().numpy())
 
     def _code_z(self, coder: Coder, shape: tuple[int, int], z: Floats | None) -> npt.NDArray[np.int32]:
         count = shape[0] * shape[1]
