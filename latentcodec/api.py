@@ -1,5 +1,6 @@
 """Picture <-> file bytes: container and registry, nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from latentcodec.container import chunks as chunk_list
@@ -72,7 +73,7 @@ def encode_picture(
             try:
                 encoded = codec.encode(picture.pixels, PayloadBudget(max(0, budget - overhead), best_effort), settings)
             except OutOfReachError as reach:
-                raise BudgetError(_describe(budget, overhead, reach, width * height)) from reach
+                raise BudgetError(_describe(budget, overhead, chunks, reach, width * height)) from reach
     parsed = LcodecFile(
         codec.codec_id, width, height, encoded.rate, codec.fingerprint, encoded.symbols, encoded.payload, chunks
     )
@@ -184,9 +185,10 @@ def _as_gray(picture: Picture) -> Picture:
     return replace(picture, pixels=luma[:, :, None].repeat(3, axis=2), gray=True)
 
 
-def _describe(budget: int, overhead: int, reach: OutOfReachError, pixels: int) -> str:
+def _describe(budget: int, overhead: int, chunks: Sequence[Chunk], reach: OutOfReachError, pixels: int) -> str:
     smallest, largest = reach.smallest + overhead, reach.largest + overhead
     low, high = (8 * size / pixels for size in (smallest, largest))
     asked = f"{budget} bytes ({8 * budget / pixels:.4f} bpp)" if budget else "less than a byte"
     takes = f"{smallest} to {largest} bytes ({low:.4f} to {high:.4f} bpp)"
-    return f"{asked} is out of reach for this picture: it takes {takes}"
+    beside = ", ".join(f"{len(chunk.data)} of {Tag(chunk.tag).name.lower()}" for chunk in chunks if chunk.data)
+    return f"{asked} is out of reach for this picture: it takes {takes}{', with ' + beside if beside else ''}"

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageColor, ImageDraw, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from latentcodec.errors import CorruptError, InputError
 from latentcodec.limits import MAX_SIDE
@@ -46,7 +46,7 @@ SUFFIXES = frozenset(
 Image.MAX_IMAGE_PIXELS = MAX_SIDE * MAX_SIDE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Picture:
     """One picture in sRGB (or in the colour space of `icc`, where that is set).
 
@@ -61,6 +61,10 @@ class Picture:
     exif: bytes | None = None
     xmp: bytes | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        more = ("gray",) * self.gray + tuple(n for n in ("alpha", "icc", "exif", "xmp") if getattr(self, n) is not None)
+        return f"<Picture {'x'.join(map(str, self.size))}{''.join(f' {name}' for name in more)}>"
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != np.uint8 or self.pixels.ndim != 3 or self.pixels.shape[2] != 3:
@@ -252,9 +256,11 @@ def write_picture(picture: Picture, suffix: str) -> bytes:
     check_suffix(suffix)
     kind = FORMATS[suffix.lower()]
     if picture.alpha is not None and not kind.alpha:
-        raise InputError(f"{suffix} cannot hold the picture's alpha channel; write .png or .webp")
+        raise InputError(
+            f"{suffix} cannot hold the picture's alpha channel; write .png or .webp, or encode it over a --background"
+        )
     if picture.icc is not None and not kind.metadata:
-        raise InputError(f"{suffix} cannot hold the picture's colour profile; write .png or .webp")
+        raise InputError(f"{suffix} cannot hold the picture's colour profile; write .png, .jpg or .webp")
     if suffix.lower() == ".pgm" and not picture.gray:
         raise InputError(".pgm holds grayscale only; write .ppm or .png")
     image = to_pillow(picture)
@@ -350,6 +356,26 @@ def kind_of(data: bytes) -> str:
             return image.format or ""
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError("not an image file that Pillow can read") from error
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """'white' or '#336699' -> red, green and blue. Raises InputError."""
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError as error:
+        raise InputError(f"no colour called {text!r}; write white or '#336699'") from error
+    return red, green, blue
+
+
+def over(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """The same picture without alpha: laid over a colour, in sRGB values as browsers do."""
+    if picture.alpha is None:
+        return picture
+    alpha = picture.alpha[:, :, None].astype(np.int32)
+    behind = np.array(colour, np.int32)
+    pixels = (alpha * picture.pixels + (255 - alpha) * behind + 127) // 255
+    gray = picture.gray and len(set(colour)) == 1
+    return replace(picture, pixels=pixels.astype(np.uint8), alpha=None, gray=gray)
 
 
 def without_metadata(picture: Picture) -> Picture:

@@ -8,7 +8,7 @@ from latentcodec.units import BYTES_IN
 
 LARGEST_BUDGET = 10**12
 LARGEST_BPP = 1000
-_TARGET = re.compile(r"(\d+\.?\d*|\.\d+)(bpp|[kKMG]?i?B)?")
+_TARGET = re.compile(r"(\d+\.?\d*|\.\d+)\s*(bpp|[kmg]?i?b)?")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ DEFAULT_TARGET = Quality(50)
 
 
 def parse_target(text: str) -> Target:
-    """'0.05bpp', '20kB', '2048B' or '0'..'100' -> Target. Raises InputError."""
-    match = _TARGET.fullmatch(text.strip())
+    """'0.05bpp', '20kB', '2048B' or '0'..'100' -> Target; units in large letters or small. Raises InputError."""
+    match = _TARGET.fullmatch(text.strip().lower())
     unit = match[2] if match else None
     if match is None or (unit not in BYTES_IN and unit not in ("bpp", None)):
         raise InputError(f"cannot read the target {text!r}; write 0.05bpp, 20kB, 2048B or a quality from 0 to 100")

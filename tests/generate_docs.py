@@ -7,6 +7,7 @@ python tests/generate_docs.py --check   fail if a page is stale
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -43,7 +44,8 @@ def cli_page() -> str:
     """Help of every command, as a user sees it at 100 columns."""
     parts = ["# Command line\n\nGenerated from `lcodec --help`.\n"]
     for path, command in _commands("lcodec", cli):
-        context = click.Context(command, info_name=path, max_content_width=100, terminal_width=100)
+        settings: Any = {"max_content_width": 100, "terminal_width": 100, **cli.context_settings}
+        context = click.Context(command, info_name=path, **settings)
         parts.append(f"## {path}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
 

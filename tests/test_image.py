@@ -16,6 +16,8 @@ from latentcodec.image import (
     decode_plane,
     encode_plane,
     left_out,
+    over,
+    parse_colour,
     read_picture,
     to_pillow,
     write_picture,
@@ -246,6 +248,19 @@ def test_unusable_inputs_are_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=message) as caught:
             read_picture(source)
         assert "\n" not in str(caught.value)
+
+
+def test_alpha_over_a_background_is_what_pillow_makes_of_it() -> None:
+    alpha = (np.arange(50)[None] * 5 + np.zeros((40, 1))).astype(np.uint8)
+    colour = parse_colour("#336699")
+    laid = over(Picture(GRADIENT, alpha=alpha), colour)
+    front = to_pillow(Picture(GRADIENT, alpha=alpha))
+    expected = Image.alpha_composite(Image.new("RGBA", front.size, (*colour, 255)), front).convert("RGB")
+    assert laid.alpha is None
+    assert np.abs(laid.pixels.astype(int) - np.asarray(expected)).max() <= 1
+    gray = Picture(GRADIENT[:, :, :1].repeat(3, 2), alpha=alpha, gray=True)
+    assert (over(gray, (9, 9, 9)).gray, over(gray, colour).gray) == (True, False)
+    assert repr(gray) == "<Picture 50x40 gray alpha>"
 
 
 def test_formats_without_alpha_say_so() -> None:

@@ -12,7 +12,7 @@ from latentcodec.errors import InputError
 @click.command("decode")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output (PNG).")
-@click.option("--format", "suffix", default="png", show_default=True, help="Image format where no name tells it.")
+@click.option("--format", "suffix", default=None, help="Image format where no name tells it.  (default: png)")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--vae", default=None, metavar="FOLDER",
               help="Folder of the autoencoder, for files of method overfit that need one.")  # fmt: skip
@@ -35,7 +35,7 @@ def decode_command(
     context: click.Context,
     inputs: tuple[str, ...],
     output: str | None,
-    suffix: str,
+    suffix: str | None,
     device: str,
     vae: str | None,
     model: str | None,
@@ -50,7 +50,7 @@ def decode_command(
     """Decode .lcx files to pictures, in the format that the output's suffix names.
 
     \b
-    lcodec decode photo.lcx                      photo.png
+    lcodec decode photo.lcx                      photo.png, unless there is one
     lcodec decode photo.lcx -o photo.jpg
     lcodec decode *.lcx -o out/ --format webp
     lcodec decode photo.lcx --preview            of a sodec file
@@ -64,9 +64,11 @@ def decode_command(
     if preview and fidelity is not None:
         raise InputError("--preview is --fidelity 1: give one of them")
     blend = 1.0 if preview else fidelity or 0.0
-    default_suffix = "." + suffix.lstrip(".")
+    default_suffix = "." + (suffix or "png").lstrip(".").lower()
     jobs = plan(inputs, output, default_suffix)
     for job in jobs:
+        if suffix is not None and _suffix(job, default_suffix).lower() != default_suffix:
+            raise InputError(f"--format {suffix} and -o {output} are two formats: give one of them")
         try:
             check_suffix(_suffix(job, default_suffix))
         except InputError as error:
@@ -88,7 +90,9 @@ def decode_command(
         message = f"{job.name} -> {job.target}: {picture.size[0]}x{picture.size[1]}"
         return message + (f", {seconds:.2f} s" if verbose else "")
 
-    context.exit(run(jobs, work, no_clobber=no_clobber, quiet=quiet))
+    # An output that nobody has named may be the original.
+    advice = "; -o writes over it" if output is None else ""
+    context.exit(run(jobs, work, no_clobber=no_clobber or output is None, quiet=quiet, advice=advice))
 
 
 def _suffix(job: Job, default: str) -> str:

@@ -10,7 +10,7 @@ import click
 
 from latentcodec.cli.files import STDIO, Job, plan, read_input, run, write_output
 from latentcodec.cli.fitting import fitting
-from latentcodec.errors import InputError
+from latentcodec.errors import BudgetError, InputError
 
 if TYPE_CHECKING:
     from latentcodec.image import Picture
@@ -25,6 +25,7 @@ class Figures:
     width: int
     height: int
     bytes: int
+    budget_bytes: int | None
     bpp: float
     information_bytes: float
     seconds: float
@@ -33,7 +34,7 @@ class Figures:
 @click.command("encode")
 @click.argument("inputs", nargs=-1, required=True)
 @click.option("-o", "--output", help="Output file, or folder for several inputs; '-' is standard output.")
-@click.option("-q", "--target", "target_text", default="50", show_default=True, metavar="TARGET",
+@click.option("-q", "--quality", "--target", "target_text", default="50", show_default=True, metavar="TARGET",
               help="0.05bpp, 20kB or 2048B: a budget for the file, never exceeded; 0 to 100: a quality.")  # fmt: skip
 @click.option("--method", default=None, help="Coding method: stablecodec, overfit or sodec.  (default: stablecodec)")
 @click.option("--vae", default=None, metavar="NAME|FOLDER",
@@ -52,6 +53,8 @@ class Figures:
 @click.option("--max-memory", default=None, metavar="SIZE",
               help="What stablecodec at full scale may take: 8GB.  (default: most of what is free)")  # fmt: skip
 @click.option("--best-effort", is_flag=True, help="Come as close as possible to a budget that is out of reach.")
+@click.option("--background", default=None, metavar="COLOUR",
+              help="Lay what is transparent over this (white, '#336699') instead of storing alpha.")  # fmt: skip
 @click.option("--keep-icc", is_flag=True, help="Store the colour profile instead of converting to sRGB.")
 @click.option("--keep-metadata", is_flag=True, help="Store EXIF and XMP; they count towards the budget.")
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not overwrite existing files.")
@@ -74,6 +77,7 @@ def encode_command(
     device: str,
     max_memory: str | None,
     best_effort: bool,
+    background: str | None,
     keep_icc: bool,
     keep_metadata: bool,
     no_clobber: bool,
@@ -89,12 +93,14 @@ def encode_command(
     lcodec encode *.jpg -q 2048B -o small/       each at most 2048 bytes
     cat photo.png | lcodec encode - > photo.lcx
     """
+    from latentcodec.image import parse_colour
     from latentcodec.pipelines.registry import DEFAULT_METHOD, method_named
-    from latentcodec.rate import Quality, parse_target
+    from latentcodec.rate import Quality, budget_bytes, parse_target
     from latentcodec.units import parse_bytes
 
     memory = None if max_memory is None else parse_bytes(max_memory)
     target = parse_target(target_text)
+    colour = None if background is None else parse_colour(background)
     if isinstance(target, Quality) and 0 < target.value < 1 and not quiet:
         click.echo(f"-q {target_text} is a quality, of 0 to 100; for bits per pixel write {target_text}bpp", err=True)
     if as_json and (output == STDIO or (output is None and STDIO in inputs)):
@@ -108,26 +114,32 @@ def encode_command(
     def work(job: Job) -> str:
         from latentcodec.api import encode_picture
 
-        picture = _read(job, keep_icc, keep_metadata, quiet)
+        picture = _read(job, colour, keep_icc, keep_metadata, quiet)
         started = time.perf_counter()
         hidden, (width, height) = quiet or as_json or len(jobs) > 1, picture.size
-        with fitting(effort, tune, keep_partial, hidden, width * height) as settings:
-            result = encode_picture(
-                picture,
-                target,
-                method=chosen,
-                device=device,
-                best_effort=best_effort,
-                vae=vae,
-                model=model,
-                scale=scale,
-                settings=replace(settings, max_memory_bytes=memory),
-            )
+        budget = None if isinstance(target, Quality) else budget_bytes(target, width * height)
+        try:
+            with fitting(effort, tune, keep_partial, hidden, width * height) as settings:
+                result = encode_picture(
+                    picture,
+                    target,
+                    method=chosen,
+                    device=device,
+                    best_effort=best_effort,
+                    vae=vae,
+                    model=model,
+                    scale=scale,
+                    settings=replace(settings, max_memory_bytes=memory),
+                )
+        except BudgetError as error:
+            raise BudgetError(f"{error}; --best-effort takes the nearest") from error
         seconds = round(time.perf_counter() - started, 3)
         write_output(job.target, result.data)
         size = len(result.data)
+        if budget is not None and size > budget and not quiet:
+            click.echo(f"{job.name}: {size} bytes are the fewest that it takes, not {budget}", err=True)
         bpp, information = round(8 * size / (width * height), 6), round(result.information_bits / 8, 2)
-        figures = Figures(job.name, job.target, width, height, size, bpp, information, seconds)
+        figures = Figures(job.name, job.target, width, height, size, budget, bpp, information, seconds)
         if as_json:
             click.echo(json.dumps(asdict(figures)))
         return _describe(figures, verbose)
@@ -135,11 +147,15 @@ def encode_command(
     context.exit(run(jobs, work, no_clobber=no_clobber, quiet=quiet or as_json))
 
 
-def _read(job: Job, keep_icc: bool, keep_metadata: bool, quiet: bool) -> "Picture":
+def _read(
+    job: Job, background: tuple[int, int, int] | None, keep_icc: bool, keep_metadata: bool, quiet: bool
+) -> "Picture":
     """The input picture; tells what is left out of it."""
-    from latentcodec.image import read_picture, without_metadata
+    from latentcodec.image import over, read_picture, without_metadata
 
     picture = read_picture(read_input(STDIO) if job.source == STDIO else Path(job.source), keep_icc)
+    if background is not None:
+        picture = over(picture, background)
     notes = list(picture.notes)
     if not keep_metadata and (picture.exif or picture.xmp):
         dropped = len(picture.exif or b"") + len(picture.xmp or b"")

@@ -45,16 +45,19 @@ def plan(sources: Sequence[str], output: str | None, suffix: str) -> list[Job]:
 def _refuse_collisions(jobs: Sequence[Job], advice: str) -> None:
     """No output may be an input, or another output, under whatever name: through links, '..' or another spelling."""
     inputs = {_identity(job.source): job.source for job in jobs if job.source != STDIO}
-    outputs: set[object] = set()
+    outputs: dict[object, str] = {}
     for job in jobs:
         if job.target == STDIO:
             continue
         identity = _identity(job.target)
+        if job.target == job.source and advice:
+            suffix = Path(job.target).suffix
+            raise InputError(f"{job.source}: inputs do not end in {suffix}; outputs do, and are named with -o")
         if identity in inputs:
             raise InputError(f"{job.target}: the output would replace the input {inputs[identity]}{advice}")
         if identity in outputs:
-            raise InputError(f"{job.target}: two inputs would be written there")
-        outputs.add(identity)
+            raise InputError(f"{job.target}: both {outputs[identity]} and {job.source} would be written there")
+        outputs[identity] = job.source
 
 
 def _identity(name: str) -> object:
@@ -68,8 +71,8 @@ def _identity(name: str) -> object:
 
 def _pair(sources: Sequence[str], output: str | None, suffix: str, folder: bool) -> list[Job]:
     for source in sources:
-        if source != STDIO and not Path(source).name:
-            raise InputError(f"{source} is a folder, not a file")
+        if source != STDIO and (not Path(source).name or Path(source).is_dir()):
+            raise InputError(f"{source} is a folder; name the files in it")
     if output is None:
         return [Job(source, STDIO if source == STDIO else str(Path(source).with_suffix(suffix))) for source in sources]
     if not folder:
@@ -148,15 +151,18 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, quiet: bool) -> int:
-    """Do every job, report each in a line, go on after errors; returns the exit code of the first that failed."""
+def run(jobs: Sequence[Job], work: Callable[[Job], str], *, no_clobber: bool, quiet: bool, advice: str = "") -> int:
+    """Do every job, report each in a line, go on after errors; returns the exit code of the first that failed.
+
+    `advice`: for those whose output exists, if that is not to be overwritten.
+    """
     from latentcodec.cli.console import progress
 
     code, skipped = 0, False
     with progress(jobs, "files", enabled=len(jobs) > 1 and not quiet) as rows:
         for job in rows:
             if no_clobber and job.target != STDIO and Path(job.target).exists():
-                click.echo(f"lcodec: {job.target} exists, not overwritten", err=True)
+                click.echo(f"lcodec: {job.target} exists, not overwritten{advice}", err=True)
                 skipped = True
                 continue
             try:

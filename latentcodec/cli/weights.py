@@ -18,7 +18,10 @@ CHECKPOINTS = (
 
 @click.group("weights")
 def weights_command() -> None:
-    """List, verify, fetch and import weights files."""
+    """List, verify, fetch and import weights files.
+
+    What is fetched or imported lies in the folder LCODEC_CACHE, by default ~/.cache/lcodec.
+    """
 
 
 @weights_command.command("list")

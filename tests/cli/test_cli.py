@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -104,6 +105,28 @@ def test_existing_files_are_overwritten_unless_told_not_to(lcodec: Lcodec, small
     assert Path("a.lcx").read_bytes()[:2] == b"\x9c\xd1"
 
 
+def test_a_decoded_file_that_nobody_named_never_replaces_another(lcodec: Lcodec, small: Path) -> None:
+    original = small.read_bytes()
+    lcodec("encode", small)
+    assert lcodec("decode", "small.lcx") == Outcome(
+        3, "", "lcodec: small.png exists, not overwritten; -o writes over it\n"
+    )
+    assert small.read_bytes() == original
+    assert lcodec("decode", "small.lcx", "-o", "small.png").code == 0
+    assert small.read_bytes() != original
+
+
+def test_a_background_in_place_of_alpha(lcodec: Lcodec, small: Path) -> None:
+    picture = Image.open(small).convert("RGB")
+    picture.putalpha(Image.effect_noise(picture.size, 90))
+    picture.save("clear.png")
+    refused = lcodec("encode", "clear.png", "-q", "300B")
+    assert refused.code == 7
+    assert re.search(r"it takes .*, with \d{4} of alpha; --best-effort", refused.err)
+    assert lcodec("encode", "clear.png", "-q", "300B", "--background", "#808080").code == 0
+    assert json.loads(lcodec("info", "--json", "clear.lcx").out)["chunks"] == {}
+
+
 def test_json_is_one_object_per_file(lcodec: Lcodec, small: Path) -> None:
     shown = lcodec("encode", small, "--json", "-q", "20")
     figures = json.loads(shown.out)
@@ -139,7 +162,14 @@ def test_quality_orders_sizes(lcodec: Lcodec, small: Path) -> None:
                                                                    "outputs"),
         (["encode", "small.png", "text.png", "-o", "o.lcx"], 4,
          "o.lcx: several inputs need a folder; if this is to be one, write o.lcx/"),
-        (["decode", "text.png"], 4, "text.png: the output would replace the input text.png; name another with -o"),
+        (["decode", "text.png"], 4, "text.png: inputs do not end in .png; outputs do, and are named with -o"),
+        (["encode", "small.png", "new.lcx"], 4,
+         "new.lcx: inputs do not end in .lcx; outputs do, and are named with -o"),
+        (["encode", "."], 4, ". is a folder; name the files in it"),
+        (["encode", "small.png", "--background", "clear"], 4,
+         "no colour called 'clear'; write white or '#336699'"),
+        (["decode", "good.lcx", "--format", "jpg", "-o", "a.png"], 4,
+         "--format jpg and -o a.png are two formats: give one of them"),
         (["encode", "small.png", "small.png", "-o", "-"], 4, "only one file fits on standard output"),
         (["decode", "none.lcx"], 4, "none.lcx: no such file or directory"),
         (["decode", "text.png", "-o", "x.png"], 5, "text.png: not an lcodec file"),
@@ -171,9 +201,12 @@ def test_unreachable_budget_names_the_range_and_best_effort_clamps(lcodec: Lcode
     refused = lcodec("encode", small, "-q", "12B")
     assert refused.code == 7
     assert "12 bytes (0.0100 bpp) is out of reach for this picture: it takes" in refused.err
+    assert refused.err.endswith("; --best-effort takes the nearest\n")
     assert not Path("small.lcx").exists()
-    assert lcodec("encode", small, "-q", "12B", "--best-effort").code == 0
+    clamped = lcodec("encode", small, "-q", "12B", "--best-effort")
+    assert clamped.code == 0
     smallest = Path("small.lcx").stat().st_size
+    assert clamped.err.startswith(f"{small}: {smallest} bytes are the fewest that it takes, not 12\n")
     assert f"it takes {smallest} to" in refused.err
 
 
@@ -282,7 +315,10 @@ def test_an_output_never_replaces_an_input_whatever_it_is_called(lcodec: Lcodec,
         assert "the output would replace the input" in outcome.err
     assert small.read_bytes() == before
     clash = lcodec("encode", small, f"../{tmp_path.name}/small.png", "-o", "out/")
-    assert (clash.code, "two inputs would be written there" in clash.err) == (4, True)
+    assert (clash.code, f"both {small} and ../{tmp_path.name}/small.png would be written there" in clash.err) == (
+        4,
+        True,
+    )
     assert not Path("out").exists()
 
 
