@@ -39,7 +39,7 @@ check: install  ## format, lint, types, import contracts, fresh docs, fast tests
 	$(BIN)/python tests/generate_docs.py --check
 	$(BIN)/pytest -q -m 'not slow'
 
-test: install  ## every test
+test: install  ## every test but those of networks of the published sizes
 	$(BIN)/pytest
 
 format: install  ## format and fix what can be fixed
@@ -49,7 +49,7 @@ format: install  ## format and fix what can be fixed
 docs: install  ## regenerate generated pages
 	$(BIN)/python tests/generate_docs.py
 
-test-full: install  ## one step and one file with networks of the published sizes; a quarter of an hour, 18 GB
+test-full: install  ## files and steps of training with networks of the published sizes; hours on two cores, 18 GB
 	LCODEC_TRUE_SIZE=1 $(BIN)/pytest -q -s tests/models/test_true_size.py
 
 gpu-check: install  ## encode and decode on a CUDA device and the CPU, both ways, and print a table

@@ -119,10 +119,18 @@ def _tiled(
     return filled.reshape(rows, columns, height, width).transpose(0, 2, 1, 3).reshape(rows * height, -1), untile
 
 
-def bd_rates(points: list[Point], within: tuple[float, float] | None = None) -> dict[tuple[str, str], float]:
-    """(anchor, method) -> mean over pictures of Bjontegaard's delta rate in latent MSE, in per cent.
+@dataclass(frozen=True)
+class MeanRate:
+    """Mean over pictures of Bjontegaard's delta rate in latent MSE, in per cent; `without` those of too few points."""
 
-    `within`: bits per pixel, of the points of method overfit that count; all of them do without.
+    percent: float
+    without: tuple[str, ...]
+
+
+def bd_rates(points: list[Point], within: tuple[float, float] | None = None) -> dict[tuple[str, str], MeanRate]:
+    """By anchor and method. `within`: bits per pixel, of the points of method overfit that count; all do without.
+
+    Raises InputError where no picture has enough points.
     """
     from bjontegaard import bd_rate
 
@@ -135,11 +143,15 @@ def bd_rates(points: list[Point], within: tuple[float, float] | None = None) -> 
         for method in methods:
             if method == anchor or not method.startswith(FITTED):
                 continue
-            rates = []
+            rates: dict[str, float] = {}
             for image in images:
                 ours, theirs = (_curve(points, image, name) for name in (anchor, method))
-                rates.append(float(bd_rate(*ours, *theirs, BD_METHOD, require_matching_points=False, min_overlap=0)))
-            result[anchor, method] = sum(rates) / len(rates)
+                if min(len(ours[0]), len(theirs[0])) >= FEWEST_POINTS:
+                    rates[image] = bd_rate(*ours, *theirs, BD_METHOD, require_matching_points=False, min_overlap=0)
+            if not rates:
+                raise InputError(f"no picture has {FEWEST_POINTS} points of {anchor} and of {method} to compare")
+            without = tuple(image for image in images if image not in rates)
+            result[anchor, method] = MeanRate(float(sum(rates.values()) / len(rates)), without)
     return result
 
 
@@ -152,8 +164,6 @@ def _curve(points: list[Point], image: str, method: str) -> tuple[list[float], l
     for bpp, quality in chosen:
         if not rising or (bpp > rising[-1][0] and quality > rising[-1][1]):
             rising.append((bpp, quality))
-    if len(rising) < FEWEST_POINTS:
-        raise InputError(f"{image}: {method} has {len(rising)} points, {FEWEST_POINTS} are needed")
     return [bpp for bpp, _ in rising], [quality for _, quality in rising]
 
 

@@ -58,7 +58,8 @@ def latents_command(
             write_output(output, to_tsv(points).encode())
     for where, rates in ranges.items():
         for (anchor, method), rate in bd_rates(points, rates).items():
-            click.echo(f"{method} against {anchor}{where}: BD-rate {rate:+.1f} % (latent MSE, {vae})")
+            left_out = f", without {', '.join(rate.without)}" if rate.without else ""
+            click.echo(f"{method} against {anchor}{where}: BD-rate {rate.percent:+.1f} % (latent MSE, {vae}{left_out})")
     for effort in chosen[0]:
         fits = [p for p in points if p.method == f"{FITTED}:{effort}"]
         encode, decode = (sum(getattr(p, n) for p in fits) / len(fits) for n in ("encode_seconds", "decode_seconds"))

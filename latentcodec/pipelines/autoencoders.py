@@ -31,7 +31,8 @@ TAEF2 = "taef2"
 SD_TURBO = "sd-turbo"
 MINI_PREFIX = "vae."
 WEIGHT_FILES = (".safetensors", ".pth")
-CONFIG = "config.json"
+CONFIG, CLASS = "config.json", "_class_name"  # of diffusers, which loads these
+WHOLE, SHARDS = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model-*.safetensors"
 LARGEST_CHANNELS = 64
 LARGEST_STRIDE = 64
 
@@ -94,11 +95,31 @@ def _load(source: str, device: torch.device) -> Autoencoder:
 
 
 def folder_sha256(source: str) -> str:
-    """SHA-256 of the SHA-256 of every file that is loaded from the folder."""
+    """SHA-256 of the SHA-256 of all that is loaded from the folder. Normative: formats/overfit.md."""
     folder = _folder(source)
-    described = folder / CONFIG
-    files = [described, *sorted(folder.glob("*.safetensors"))] if described.exists() else _pair(folder)
-    return hashlib.sha256("".join(hashing.sha256_of(path) for path in files).encode()).hexdigest()
+    if (folder / CONFIG).exists():
+        whole = folder / WHOLE
+        files = [whole] if whole.exists() else sorted(folder.glob(SHARDS))
+        hashes = [_described_sha256(folder), *map(hashing.sha256_of, files)]
+    else:
+        hashes = [hashing.sha256_of(path) for path in _pair(folder)]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _described_sha256(folder: Path) -> str:
+    """Of what config.json says of the model, not of who wrote it."""
+    config = {name: value for name, value in _config(folder).items() if not name.startswith("_") or name == CLASS}
+    return hashlib.sha256(json.dumps(config, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Raises InputError."""
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        config[CLASS]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{folder}: config.json is no JSON object that names a class") from error
+    return dict(config)
 
 
 def _folder(source: str) -> Path:
@@ -136,20 +157,18 @@ def _tiny(encoder: dict[str, Tensor], decoder: dict[str, Tensor], device: torch.
 
 
 def _pair(folder: Path) -> tuple[Path, Path]:
-    found = []
-    for part in ("encoder", "decoder"):
-        files = [p for p in sorted(folder.iterdir()) if part in p.name and p.suffix in WEIGHT_FILES]
-        if len(files) != 1:
-            raise InputError(f"{folder}: {len(files)} files of a TAESD {part}, and no config.json of diffusers")
-        found.append(files[0])
-    return found[0], found[1]
+    files = [path for path in sorted(folder.iterdir()) if path.suffix in WEIGHT_FILES]
+    decoders = [path for path in files if "decoder" in path.name]
+    encoders = [path for path in files if "encoder" in path.name and path not in decoders]
+    for part, found in (("encoder", encoders), ("decoder", decoders)):
+        if len(found) != 1:
+            there = ", ".join(path.name for path in found) or "none"
+            raise InputError(f"{folder}: no config.json of diffusers, and of a TAESD {part} not one file but {there}")
+    return encoders[0], decoders[0]
 
 
 def _from_diffusers(folder: Path, device: torch.device) -> Autoencoder:
-    try:
-        kind = json.loads((folder / CONFIG).read_text()).get("_class_name")
-    except (OSError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder}: config.json is not a JSON object") from error
+    kind = _config(folder)[CLASS]
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         raise InputError(f"{folder}: an autoencoder of class {kind!r}; there is AutoencoderKL and AutoencoderTiny")
     try:

@@ -17,7 +17,7 @@ from latentcodec.pipelines.base import Encoded, OutOfReachError, PayloadBudget, 
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.overfit_prefix import Prefix
 from latentcodec.pipelines.perception import Perception
-from latentcodec.pipelines.search import HIGHEST_RATE, Curve, bracket
+from latentcodec.pipelines.search import FULL_ENOUGH, HIGHEST_RATE, Curve, bracket
 from latentcodec.rate import Quality
 
 PACKING = Packing(19, 2)
@@ -31,7 +31,6 @@ BISECTIONS = 8
 PULLS = 12  # towards better perception, in one fit
 NOISE_AIMED_AT = (0, 4, 8, 12)  # the file has about as much; pixels decide exactly, in the end
 PULL = 0.06  # the length of one, in steps
-FULL_ENOUGH = 0.996
 HURRIED_SHIFTS = (4,)  # of parameters, where somebody waits for the end
 LARGEST_ENOUGH = 0.97  # of the largest payload: a little depends on the rates that the fit went through
 DEFAULT_EFFORT = 5

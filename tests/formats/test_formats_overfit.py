@@ -47,7 +47,7 @@ def test_presets_are_those_of_the_document():
             str(n),
             p.name,
             str(p.context_width),
-            str(p.synthesis_width),
+            str(p.refinement_width),
             f"{Layout(p, 4).macs(171, 256) / 1363 / 2048:.2f}",
             f"{Layout(p, 32, predicts=True).macs(171, 256) / 1363 / 2048:.1f}",
         ]

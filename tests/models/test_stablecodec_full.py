@@ -27,6 +27,7 @@ from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.stablecodec.full import checkpoint as published
 from latentcodec.models.stablecodec.full import guarded
 from latentcodec.models.stablecodec.full.checkpoint import ALPHA, RANK_UNET, RANK_VAE, check, convert, expected_shapes
+from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.config import FullConfig
 from latentcodec.models.stablecodec.full.density import REACH, z_frequencies
 from latentcodec.models.stablecodec.full.doubles import Depthwise, Pointwise, in_doubles
@@ -264,12 +265,15 @@ def test_a_symmetric_density_of_z_is_highest_at_its_median(tensors: dict[str, Te
     assert (rows.argmax(1) == REACH).all()
 
 
-def entropy(tensors: dict[str, Tensor], noise: float = 0.0, seed: int = 0) -> GuardedEntropy:
+def entropy(
+    tensors: dict[str, Tensor], noise: float = 0.0, seed: int = 0, config: FullConfig = CONFIG
+) -> GuardedEntropy:
     """The entropy model; `noise`: relative error of every layer's output, as another machine might have it."""
-    model = placed(tensors)
+    codec = LatentCodec(config).eval().requires_grad_(requires_grad=False)
+    codec.load_state_dict({k.removeprefix("codec."): v for k, v in tensors.items() if k.startswith("codec.")})
     bottleneck = {k.removeprefix("bottleneck."): v for k, v in tensors.items() if k.startswith("bottleneck.")}
     medians = bottleneck["quantiles"][:, 0, 1].double().numpy()
-    coder = GuardedEntropy(model.codec, z_frequencies(bottleneck).long().numpy(), medians)
+    coder = GuardedEntropy(codec, z_frequencies(bottleneck).long().numpy(), medians)
     generator = torch.Generator().manual_seed(seed)
 
     def disturb(module: nn.Module, inputs: object, output: Tensor) -> Tensor:

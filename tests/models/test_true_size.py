@@ -224,9 +224,9 @@ def test_errors_of_another_machine(rate: int, checkpoint: dict[str, Tensor], mon
 
     monkeypatch.setattr(GuardedEntropy, "_snap", note)
     encoder = SymbolEncoder()
-    coded = entropy(checkpoint, FullConfig()).code(encoder, rate, size, (z, y))
+    coded = entropy(checkpoint, config=FullConfig()).code(encoder, rate, size, (z, y))
     decoder = SymbolDecoder(encoder.finish())
-    decoded = entropy(checkpoint, FullConfig(), noise=1e-13).code(decoder, rate, size)
+    decoded = entropy(checkpoint, noise=1e-13, config=FullConfig()).code(decoder, rate, size)
     moved = np.abs(np.concatenate(decided[:4]) - np.concatenate(decided[4:]))
     print(f"\nrate {rate}: decisions move by 2^{np.log2(moved.max()):.1f} at most, half the band is 2^-25", end="")
     assert 0 < moved.max() < BAND / 2

@@ -1,6 +1,7 @@
 """Files of method `overfit`: with the shipped autoencoder, and with one from a folder."""
 
 import dataclasses
+import json
 import re
 import signal
 import subprocess
@@ -349,14 +350,19 @@ def test_autoencoders_that_are_none(tmp_path: Path) -> None:
     device = torch.device("cpu")
     with pytest.raises(errors.InputError, match="nor a folder"):
         load_autoencoder("nothing", device)
-    with pytest.raises(errors.InputError, match="TAESD"):
+    with pytest.raises(errors.InputError, match="of a TAESD encoder not one file but none"):
+        load_autoencoder(str(tmp_path), device)
+    for name in ("autoencoder_encoder.pth", "autoencoder_decoder.pth", "decoder.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(errors.InputError, match=r"of a TAESD decoder not .* autoencoder_decoder\.pth, decoder"):
         load_autoencoder(str(tmp_path), device)
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
     with pytest.raises(errors.InputError, match="UNet2DModel"):
         load_autoencoder(str(tmp_path), device)
-    (tmp_path / "config.json").write_text("no JSON")
-    with pytest.raises(errors.InputError, match="JSON"):
-        load_autoencoder(str(tmp_path), device)
+    for text in ("no JSON", "[]", "{}", "[" * 100_000):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(errors.InputError, match="no JSON object that names a class"):
+            load_autoencoder(str(tmp_path), device)
     with pytest.raises(errors.WeightsError):
         model_of(method_named("overfit"), 0x1234)
 
@@ -380,11 +386,24 @@ def test_diffusers_folder(photo: np.ndarray, tmp_path: Path, kind: str) -> None:
     assert (loaded.channels, loaded.stride) == (4, 4 if kind == "AutoencoderKL" else 8)
     data = api.encode(photo, "30", method="overfit", vae=str(tmp_path / "vae"), settings=FAST)
     assert api.decode(data, vae=str(tmp_path / "vae")).pixels.shape == photo.shape
+    # What is not loaded, and who wrote the folder, makes no other autoencoder; what is does.
+    config = json.loads((tmp_path / "vae" / "config.json").read_text())
+    (tmp_path / "vae" / "config.json").write_text(json.dumps(config | {"_diffusers_version": "0", "_name_or_path": ""}))
+    (tmp_path / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"not loaded")
+    assert api.decode(data, vae=str(tmp_path / "vae")).pixels.shape == photo.shape
+    (tmp_path / "vae" / "config.json").write_text(json.dumps(config | {"scaling_factor": 0.5}))
+    with pytest.raises(errors.WeightsError, match="the file needs autoencoder"):
+        api.decode(data, vae=str(tmp_path / "vae"))
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("in_channels", "1 channels"), ("out_channels", r"pixels \[1, 1, 4, 4\]"), ("nan", "finite")],
+    [
+        ("in_channels", "1 channels"),
+        ("out_channels", r"pixels \[1, 1, 4, 4\]"),
+        ("nan", "finite"),
+        ("missing", "missing keys: decoder.conv_out.bias"),
+    ],
 )
 def test_a_model_of_diffusers_that_is_no_autoencoder_of_pictures(
     tmp_path: Path, change: str, message: str, capfd: pytest.CaptureFixture[str]

@@ -261,9 +261,12 @@ class Fit:
             if adaptation:
                 adaptation.step(1 - number / effort.rounds)
             self.choose(share, generator=generator)
-        if self.differentiate()[0] > best.total:
+        last_total, last_symbols = self.differentiate()[0], self.symbols
+        if last_total > best.total:
             self.symbols = list(best.symbols)
-            self.differentiate()
+            if self.differentiate()[0] > last_total:  # parameters have moved since it was best
+                self.symbols = last_symbols
+                self.differentiate()
 
     @torch.no_grad()
     def quantise_parameters(self, reference: Parameters, shifts: Sequence[int] = SHIFTS) -> tuple[Change, ...]:

@@ -13,11 +13,20 @@ from torch.nn import functional as F
 
 from latentcodec.coding.fixedpoint import ACTIVATION_BITS
 from latentcodec.models.blocks.information import INFORMATION
-from latentcodec.models.blocks.quadtree import STEPS
-from latentcodec.models.overfit.context import RATE_SHIFT, Above, Descent, Known, Region, features, known, regions
+from latentcodec.models.overfit.context import (
+    QUARTERS,
+    RATE_SHIFT,
+    Above,
+    Descent,
+    Known,
+    Region,
+    features,
+    known,
+    regions,
+)
 from latentcodec.models.overfit.parameters import DECLARATIONS, LIMIT, Parameters, shapes
-from latentcodec.models.overfit.prediction import influence, predict, unpredict
-from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, Layout, low_sizes
+from latentcodec.models.overfit.prediction import predict, predicted_norms, unpredict
+from latentcodec.models.overfit.presets import BANDS, FEATURES, LEVELS, STEPS, Layout, low_sizes
 from latentcodec.models.overfit.wavelet import analyse, join, synthesise
 
 LOG_LARGEST_STEP = 4.0
@@ -129,7 +138,7 @@ class FittedFunction(nn.Module):
         About one, but up to four in corners, where the border reflects a wavelet's basis functions, and less in what
         pads odd sides; times what their predictions add. Refinement, and predictions of predictions, left out.
         """
-        low, details = influence(self.prediction)
+        low, details = predicted_norms(self.prediction)
         rows, columns = ([_norms_along(length, lifted) for lifted in (0.0, 1.0)] for length in size)
         result = []
         for level in range(LEVELS + 1):
@@ -190,12 +199,12 @@ class FittedFunction(nn.Module):
         bands = BANDS if level < LEVELS else 1
         if bands > 1:
             channels = self.layout.channels
-            numbers = [k // channels for k in range(region.quarter, BANDS * channels, 4)]
+            numbers = [k // channels for k in range(region.quarter, BANDS * channels, QUARTERS)]
             bias = (bias + self.band_bias[numbers])[:, None, None, :]
         number = step % len(self.out)  # of the network: there may be one for all steps
         hidden = F.relu(F.linear(stacked, self.hidden1[number]) + bias)
         hidden = F.relu(hidden + F.linear(hidden, self.hidden2[number], self.hidden2_bias))
-        offset = self.offset[level, :bands].reshape(-1)[region.quarter :: 4, None, None]
+        offset = self.offset[level, :bands].reshape(-1)[region.quarter :: QUARTERS, None, None]
         return hidden @ self.out[number] + stacked @ self.direct[number] + offset
 
 

@@ -66,7 +66,7 @@ GROUPS = 8
 
 def shapes(layout: Layout) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter."""
-    channels, width, refined = layout.channels, layout.preset.context_width, layout.preset.synthesis_width
+    channels, width, refined = layout.channels, layout.preset.context_width, layout.preset.refinement_width
     networks = layout.networks
     return {
         "hidden1": (networks, width, FEATURES),

@@ -47,7 +47,7 @@ def neighbours(low: Tensor, first: Tensor, second: Tensor, band: int) -> list[Te
     return [*corners, first, _shifted(first, 1, 0), second, _shifted(second, 0, 1)]
 
 
-def influence(matrices: Tensor) -> tuple[Tensor, Tensor]:
+def predicted_norms(matrices: Tensor) -> tuple[Tensor, Tensor]:
     """Squared norm of what a unit adds to the predictions it takes part in: of the low band [C], of details [3, C]."""
     energy = matrices.square().sum(1)  # [PREDICTION_TAPS, C]
     first, second = energy[FROM_FIRST:FROM_SECOND].sum(0), energy[FROM_SECOND:].sum(0)

@@ -25,7 +25,7 @@ class Preset:
 
     name: str
     context_width: int
-    synthesis_width: int
+    refinement_width: int
 
 
 PRESETS = (Preset("vlop", 4, 2), Preset("lop", 7, 4), Preset("mop", 10, 9), Preset("hop", 12, 11))
@@ -58,7 +58,7 @@ class Layout:
 
     def macs(self, height: int, width: int) -> int:
         """Multiplications to decode latents of this size: context network, mixing, and what follows it."""
-        hidden, refined = self.preset.context_width, self.preset.synthesis_width
+        hidden, refined = self.preset.context_width, self.preset.refinement_width
         symbols = sum(bands * channels * h * w for bands, channels, h, w in self.grids(height, width))
         context = symbols * (FEATURES * hidden + hidden * hidden + hidden + FEATURES)
         mixing = symbols * self.channels

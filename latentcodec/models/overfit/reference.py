@@ -82,7 +82,7 @@ def generalise(parameters: Mapping[str, Integers16], layout: Layout) -> dict[str
     values["offset"][:] = _rounded_mean(parameters["offset"])[:, :, None]
     values["mixing"][:] = np.eye(layout.channels) * (1 << WEIGHT_BITS)
     middle = REFINEMENT_KERNEL // 2
-    for unit in range(layout.preset.synthesis_width):
+    for unit in range(layout.preset.refinement_width):
         sign = -1 if unit // layout.channels % 2 else 1
         values["refine1"][unit, unit % layout.channels, middle, middle] = sign * (1 << WEIGHT_BITS)
     return values
