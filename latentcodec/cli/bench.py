@@ -95,8 +95,8 @@ def _measure(
         known = read_tsv(output) if output.exists() else []
         if keep is not None and keep.parent.resolve() != output.parent.resolve():
             raise InputError("--keep must name a folder beside the TSV file, which refers to it")
-    scorer = _scorer(metrics, device)
     codecs = [codec_named(name, device) for name in names]
+    scorer = _scorer(metrics, device)
     bench = Bench(paths, codecs, targets, scorer, machine(resolve_device(device)), keep, known)
     rows = {row.key: row for row in known}
     measured = bench.rows()

@@ -257,7 +257,7 @@ def test_a_picture_in_tiles(checkpoint: dict[str, Tensor], sd_turbo: dict[str, d
 def test_the_denoiser_in_windows(
     checkpoint: dict[str, Tensor], sd_turbo: dict[str, dict[str, Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As beyond 4K. Random networks make no picture: what is printed is no measure of seams that can be seen."""
+    """As beyond 4K: within a level of 255. Random networks make no picture, so that says little of seams to the eye."""
     tensors, metadata = as_shipped(checkpoint, torch.randn(1, 77, 1024), FullConfig())
     pipeline = FullStableCodecPipeline(store.Weights(tensors, metadata, 1), torch.device("cpu"))
     encoded = pipeline.encode(np.tile(PICTURE, (2, 2, 1)), Quality(50))
@@ -268,8 +268,7 @@ def test_the_denoiser_in_windows(
         windows = pipeline.decode(encoded, (1024, 1024), max_memory_bytes=10**10)
     difference = np.abs(windows.astype(int) - whole)
     print(f"\ndifference {difference.mean():.2f} of 255 where the deviation is {whole.std():.0f}", end="")
-    assert difference.any()
-    assert difference.mean() < whole.std()
+    assert 0 < difference.mean() < 1
 
 
 def test_commands_at_true_size(
