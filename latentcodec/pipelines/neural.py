@@ -38,7 +38,7 @@ from latentcodec.pipelines.base import (
 )
 from latentcodec.pipelines.both import Both
 from latentcodec.pipelines.judged import Z_STRIDE, JudgedPicture
-from latentcodec.pipelines.objective import OBJECTIVES
+from latentcodec.pipelines.objective import objective_for
 from latentcodec.pipelines.precision import convert_for_autocast, fast_autocast
 from latentcodec.pipelines.refinement import Refinement, Source, refines
 from latentcodec.pipelines.rounding import rate_distortion_rounding
@@ -104,7 +104,8 @@ class NeuralPipeline(ABC, Generic[Networks]):
         encoded, tuned = self._first(target, analysed, expected, tuned)
         if refines(settings):
             size = len(encoded.payload) if isinstance(target, Quality) else target.size_bytes
-            objective, measure = OBJECTIVES[settings.tune or PERCEPTUAL], partial(self.measure, least=tuned)
+            objective = objective_for(settings.tune or PERCEPTUAL, encoded.rate)
+            measure = partial(self.measure, least=tuned)
             judged = JudgedPicture(self, original, pixels.shape[:2], objective, measure)
             refinement = self._refined(judged, self._analyse(prepared, encoded.rate), encoded, settings)
             budget = PayloadBudget(size, clamp=True)

@@ -5,8 +5,9 @@ the number of the round.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,13 +16,15 @@ from latentcodec.metrics.external import require
 from latentcodec.metrics.perceptual import LPIPS, AlexNet, load_lpips
 from latentcodec.metrics.registry import METRICS
 from latentcodec.models.blocks.shipping import float_tensors
-from latentcodec.pipelines.base import PERCEPTUAL, PSNR, SSIM
+from latentcodec.pipelines.base import PERCEPTUAL, PSNR
 from latentcodec.pipelines.precision import fast_autocast
 from latentcodec.weights import store
 
 Objective = Callable[[Tensor, int], Tensor]
 
-MSE_WEIGHT = 5.0
+# Of the squared error beside LPIPS, by rate 0..255, linear between. Where bits are many it brings decibels that cost
+# perception nothing; where they are few they do.
+RATES, MSE_WEIGHTS = (75, 138, 196), (5.0, 40.0, 80.0)
 ALEX_STRIDE = 4
 SMALLEST_SIDE = 40  # of what AlexNet can see
 SMALLEST_SCALES = 161  # of what five scales of SSIM can see
@@ -31,12 +34,12 @@ SMALLEST_WINDOW = 11  # of SSIM
 class PerceptualError:
     """LPIPS (AlexNet), and enough of the mean squared error for colours and edges to stay in place."""
 
-    def __init__(self, original: Tensor):
-        self._original = original
+    def __init__(self, original: Tensor, mse_weight: float = MSE_WEIGHTS[0]):
+        self._original, self._mse_weight = original, mse_weight
         self._features: dict[int, list[Tensor]] = {}
 
     def __call__(self, output: Tensor, number: int) -> Tensor:
-        error = MSE_WEIGHT * F.mse_loss(output, self._original)
+        error = self._mse_weight * F.mse_loss(output, self._original)
         phase = number % ALEX_STRIDE
         seen = _from_phase(output, phase).clamp(0, 1)
         if min(seen.shape[2:]) < SMALLEST_SIDE:
@@ -82,11 +85,11 @@ class StructuralError:
         return 1 - similarity
 
 
-OBJECTIVES: dict[str, Callable[[Tensor], Objective]] = {
-    PERCEPTUAL: PerceptualError,
-    PSNR: SquaredError,
-    SSIM: StructuralError,
-}
+def objective_for(tune: str, rate: int) -> Callable[[Tensor], Objective]:
+    """What `--tune` stands for at a rate 0..255: an original -> its objective."""
+    if tune == PERCEPTUAL:
+        return partial(PerceptualError, mse_weight=float(np.interp(rate, RATES, MSE_WEIGHTS)))
+    return SquaredError if tune == PSNR else StructuralError
 
 
 def with_unit_size(gradient: Tensor) -> Tensor:

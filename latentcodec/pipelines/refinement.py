@@ -5,9 +5,10 @@
 
 An analysis transform knows neither how its latents will be rounded nor what the decoder makes of their neighbours; this
 does. Means and tables are those of each round's own symbols, but no gradient goes through the context, along which it
-would diverge. All steps are of the same length at first. Latents that are all but zero drift together until they flip
-together, so a step that makes the picture worse is taken back, and steps are half as long from there on. Whatever a
-step costs in bits is made up for by the rate parameter, so that every round has a payload of about the same size.
+would diverge. Steps keep some of the direction of those before, and are of the same length at first. Latents that are
+all but zero drift together until they flip together, so a step that makes the picture worse is taken back, and steps
+are half as long from there on. Whatever a step costs in bits is made up for by the rate parameter, so that every round
+has a payload of about the same size.
 
 Straight-through gradients: Bengio et al. 2013. Why encoders gain from it: Campos et al. 2019, Yang et al. 2020.
 """
@@ -16,6 +17,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from latentcodec.models.blocks.integers import CodedLatents, Floats
@@ -25,6 +28,9 @@ from latentcodec.pipelines.search import HIGHEST_RATE, Curve
 
 STEP = 0.02  # root mean square of the first step, in rounding intervals
 SHORTEST = 1 / 16  # of that; with steps this short nothing more is gained
+# Of earlier directions in a step, by rate 0..255, linear between: where bits are few, a symbol that goes the same way
+# twice has gone too far.
+RATES, MOMENTUM = (75, 138), (0.0, 0.5)
 ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
 LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
 FIRST_MOVES, MOVES = 3, 1  # of the rate, in a round
@@ -81,11 +87,13 @@ class Refinement:
         """As many rounds as the effort stands for, or until it is stopped, or until nothing more is gained."""
         rounds, length = ROUNDS[settings.effort or 1], STEP
         best = self._round(self._y, self._rate, 0, with_gradient=rounds > 0)
+        momentum, direction = float(np.interp(self._rate, RATES, MOMENTUM)), torch.zeros_like(self._y)
         for number in range(1, rounds + 1):
             gradient = best.comparison.gradient
             if settings.stopped() or length < SHORTEST * STEP or gradient is None or not gradient.isfinite().all():
                 break
-            step = length * with_unit_size(gradient) / self._codec.gain(best.rate)
+            direction = with_unit_size(with_unit_size(gradient) + momentum * direction)
+            step = length * direction / self._codec.gain(best.rate)
             tried = self._round(best.y - step, best.rate, number, with_gradient=number < rounds)
             before = self._codec.error(best.comparison.picture, number)
             if _score(tried.comparison.error, tried.bits) < _score(before, best.bits):

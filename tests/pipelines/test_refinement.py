@@ -19,7 +19,7 @@ from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.pipelines import judged, neural
 from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.judged import JudgedPicture
-from latentcodec.pipelines.objective import OBJECTIVES, PerceptualError, SquaredError
+from latentcodec.pipelines.objective import PerceptualError, SquaredError, objective_for
 from latentcodec.pipelines.refinement import ROUNDS, Comparison, Refinement, Source
 from latentcodec.weights import store
 from tests import tiny
@@ -179,7 +179,7 @@ def test_effort_makes_a_better_picture_of_no_more_bytes(method: str) -> None:
             decoded = (
                 torch.from_numpy(api.decode(data, device="cpu").pixels.copy()).permute(2, 0, 1)[None].float() / 255
             )
-            errors[tune, effort] = OBJECTIVES[tune](photo)(decoded, 0).item()
+            errors[tune, effort] = objective_for(tune, 128)(photo)(decoded, 0).item()
             sizes[tune, effort] = len(data)
         assert errors[tune, 4] < 0.97 * errors[tune, 1]
     assert all(0.97 * budget <= size <= budget for size in sizes.values())
@@ -253,8 +253,8 @@ def test_similarity_of_small_pictures() -> None:
     numbers = torch.Generator().manual_seed(0)
     for side in (64, 192):
         picture = torch.rand(1, 3, side, side, generator=numbers)
-        assert OBJECTIVES["ssim"](picture)(picture, 0).item() == pytest.approx(0, abs=1e-5)
-        assert OBJECTIVES["ssim"](picture)(1 - picture, 0).item() > 0.5
+        assert objective_for("ssim", 128)(picture)(picture, 0).item() == pytest.approx(0, abs=1e-5)
+        assert objective_for("ssim", 128)(picture)(1 - picture, 0).item() > 0.5
 
 
 def test_a_payload_of_a_budget_stays_within() -> None:
