@@ -4,18 +4,21 @@ Beside the transforms it is trained on stand-ins for symbols, at rates that stil
 step. Without networks for pixels and perception a step costs a fraction of that, and every crop serves several rates.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from latentcodec.coding.tables import FIRST_CODED_TABLE
 from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.pipelines.neural import LEAST_THRIFT
+from latentcodec.pipelines.neural import LEAST_THRIFT, RATES, THRIFTS
 from latentcodec.train.loop import Figures, autocast
 from latentcodec.train.rate import target_bpp
 
 RATES_PER_CROP = 4
+MORE_THRIFT = (1.0, 2.5)  # times the least, from a quality to what fills a budget or goes with effort
 
 
 def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[float, float]) -> tuple[Tensor, Figures]:
@@ -34,9 +37,20 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
     return loss, {"rate_ratio": loss.detach(), "error": error.detach().mean() * per_pixel}
 
 
-def as_coded(residual: Tensor, position: Tensor, thrifty: bool) -> tuple[Tensor, Tensor]:
-    """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count."""
-    thrift = LEAST_THRIFT if thrifty else 0.0
+def thrift_in_files(rate: Tensor) -> Tensor:
+    """Rates [B] in 0..1 -> with what thrift encoders round there, [B, 1, 1, 1]: to fill a budget they take more."""
+    least = torch.from_numpy(np.interp(RATE_STEPS * rate.cpu().numpy(), RATES, THRIFTS)).to(rate)
+    return (least * torch.empty_like(least).uniform_(*MORE_THRIFT))[:, None, None, None]
+
+
+def as_coded(
+    residual: Tensor, position: Tensor, thrifty: bool, thrift: Tensor | float = LEAST_THRIFT
+) -> tuple[Tensor, Tensor]:
+    """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count.
+
+    `thrift`: of those that are rounded thriftily, one number or one per picture [B, 1, 1, 1].
+    """
+    thrift = thrift if thrifty else 0.0
     with torch.no_grad():
         table, nearest = position.round(), residual.round()
         lower = nearest - nearest.sign()

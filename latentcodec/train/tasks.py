@@ -1,6 +1,7 @@
 """What each stage trains, and its loss."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
-from latentcodec.train.entropy import entropy_loss
+from latentcodec.train.entropy import as_coded, entropy_loss, thrift_in_files
 from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
@@ -148,7 +149,8 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.detach().mean(), "discriminator": adversary_loss.detach()}
-        loss = (total * self.control.weight(rate) ** BALANCE).mean() + adversary_loss
+        balance = 1.0 if self.stage.coded else self.control.weight(rate) ** BALANCE
+        loss = (total * balance).mean() + adversary_loss
         if self.stage.part != DECODER:
             figures |= self.control.update(rate, bpp.detach(), target)
             loss = loss + (bpp / target).mean()
@@ -158,12 +160,17 @@ class StableCodecTask:
         """-> VAE latents, y^ with the gradient of y, bits per pixel [B]."""
         latents, features = self.codec.prepare(pixels)
         y = self.codec.analyse(latents, features, rate)
+        size = pixels.shape[2] * pixels.shape[3]
+        if self.stage.coded:
+            with torch.autocast(self.device.type, enabled=False):
+                coded, bits = self.codec.entropy(y.float(), rate, partial(as_coded, thrift=thrift_in_files(rate)))
+            return latents, coded, bits / size
         # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
         # lambda as the transforms are, it would hardly learn the high ones.
         scale = self.control.weight(rate) ** (1 + BALANCE) * target
         with torch.autocast(self.device.type, enabled=False):
             coded, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
-        return latents, y + (coded - y).detach(), bits / (pixels.shape[2] * pixels.shape[3])
+        return latents, y + (coded - y).detach(), bits / size
 
 
 # By name; the third argument is the configuration of the task's model, or None for the default sizes.

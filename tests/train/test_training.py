@@ -25,7 +25,7 @@ from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
-from latentcodec.pipelines.neural import LEAST_THRIFT
+from latentcodec.pipelines.neural import LEAST_THRIFT, least_thrift
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
@@ -40,7 +40,7 @@ from latentcodec.train.data import (
     prefetch_by_processes,
     to_unit,
 )
-from latentcodec.train.entropy import as_coded
+from latentcodec.train.entropy import as_coded, thrift_in_files
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
@@ -126,10 +126,11 @@ def test_whole_chain_trains_and_its_export_codes_pictures(
     assert np.abs(decoded.astype(int) - pixels).mean() < np.abs(pixels.mean((0, 1)) - pixels).mean()
 
 
-def test_a_decoder_is_trained_alone(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("coded", [False, True])
+def test_a_decoder_is_trained_alone(coded: bool, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
     monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
-    stage = dataclasses.replace(PICTURE, steps=2, part=DECODER)
+    stage = dataclasses.replace(PICTURE, steps=2, part=DECODER, coded=coded)
     task = StableCodecTask(stage, CPU, CONFIG)
     trainer = Trainer(stage, task, tmp_path, CPU)
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
@@ -163,18 +164,25 @@ def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None
         assert torch.equal(after[name][:half], before[name][:half])
 
 
-@pytest.mark.parametrize("thrifty", [False, True])
-def test_symbols_are_those_that_an_encoder_codes(thrifty: bool) -> None:
+@pytest.mark.parametrize(("thrifty", "thrift"), [(False, 0.1), (True, LEAST_THRIFT), (True, 0.05)])
+def test_symbols_are_those_that_an_encoder_codes(thrifty: bool, thrift: float) -> None:
     random = np.random.default_rng(5)
     tables = random.integers(0, TABLES, 20_000).astype(np.uint8)
     residual = (random.normal(size=len(tables)) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.float32)
-    coded = codable(tables, rate_distortion_rounding(LEAST_THRIFT if thrifty else 0.0)(residual, tables))
+    coded = codable(tables, rate_distortion_rounding(thrift if thrifty else 0.0)(residual, tables))
     position = torch.from_numpy(tables).float()
     leaf = torch.from_numpy(residual).requires_grad_()
-    decoded, counted = as_coded(leaf, position, thrifty)
+    decoded, counted = as_coded(leaf, position, thrifty, thrift)
     assert (decoded.detach().numpy() != coded).mean() < 1e-3  # information is rounded in tables
     assert torch.equal(decoded, counted)
     assert (torch.autograd.grad(decoded.sum(), leaf)[0] == 1).all()
+
+
+def test_a_decoder_sees_as_much_thrift_as_files_have() -> None:
+    rates = torch.tensor([0.0, 105 / 255, 1.0])
+    least = torch.tensor([least_thrift(round(255 * rate)) for rate in rates.tolist()])
+    drawn = torch.stack([thrift_in_files(rates).flatten() / least for _ in range(200)])
+    assert (drawn.min(), drawn.max()) == (pytest.approx(1, abs=0.05), pytest.approx(2.5, abs=0.05))
 
 
 def test_texture_is_the_amount_of_detail_wherever_it_is() -> None:
