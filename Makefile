@@ -78,4 +78,6 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train polish --data $(DATA) $(if $(wildcard runs/polish/state.pt),,--start runs/finish.safetensors)
 	$(BIN)/lcodec train polish --export runs/polish.safetensors --average-with runs/finish.safetensors
 	$(BIN)/lcodec train entropy --data $(DATA) $(if $(wildcard runs/entropy/state.pt),,--start runs/polish.safetensors)
-	$(BIN)/lcodec train entropy --export runs/stablecodec-mini.safetensors
+	$(BIN)/lcodec train entropy --export runs/entropy.safetensors
+	$(BIN)/lcodec train retouch --data $(DATA) $(if $(wildcard runs/retouch/state.pt),,--start runs/entropy.safetensors)
+	$(BIN)/lcodec train retouch --export runs/stablecodec-mini.safetensors --average-with runs/entropy.safetensors

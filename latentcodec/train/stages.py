@@ -264,7 +264,7 @@ RETOUCH = replace(
     part=DECODER,
     coded=True,
 )
-STABLECODEC = (*(PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH, STABLECODEC_ENTROPY, RETOUCH),)
+STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH, STABLECODEC_ENTROPY, RETOUCH)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))
