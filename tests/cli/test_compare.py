@@ -143,7 +143,7 @@ def test_alpha_is_left_out_with_a_note(compare: Compare) -> None:
         (["a.png", "folder"], 4, "a folder can only be compared with a folder"),
         (["a.png", "a.png", "--metrics", "vmaf"], 4, "no metric called 'vmaf'; there is psnr, ms_ssim, ssimulacra2, "
                                                      "cvvdp, flip, lpips_alex, dists"),
-        (["a.png", "a.png", "--metrics", "fid"], 4, "no metric called 'fid'; there is psnr"),
+        (["a.png", "a.png", "--metrics", "fid"], 4, "fid compares folders, not two pictures"),
         (["folder", "empty"], 4, "folder/x.png has no partner in empty; 1 have none"),
         (["empty", "empty"], 4, "no pictures in empty"),
         (["folder", "unequal"], 4, "unequal/x.png: pictures of different sizes cannot be compared: 4x4 and 5x5"),

@@ -438,7 +438,7 @@ def test_a_checkpoint_becomes_files(imported: Path, capsys: pytest.CaptureFixtur
     ):
         with pytest.raises(InputError, match=message):
             api.encode(Picture(pixels), **({"target": "1kB", "scale": "sd-turbo"} | options))
-    with pytest.raises(InputError, match="imported: other_ft32, stablecodec_ft8"):
+    with pytest.raises(InputError, match="imported are other_ft32, stablecodec_ft8"):
         api.encode(Picture(pixels), "20", model="stablecodec_ft9")
     for held in store.kept():
         held.unlink()

@@ -35,4 +35,5 @@ def test_a_picture_in_tiles_is_the_same_picture(load: Any, monkeypatch: pytest.M
     monkeypatch.setattr(tiling, "LARGEST_SIDE", 11)
     assert len(list(tiles(11, 18))) > 1
     difference = pipeline.decode(encoded, (1100, 700)).astype(int) - whole
-    assert np.abs(difference).max() <= 2
+    assert np.abs(difference).max() <= 3  # a handful of pixels of noise, by how bfloat16 rounds
+    assert np.abs(difference).mean() < 0.1
