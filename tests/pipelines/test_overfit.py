@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -490,7 +491,10 @@ def test_interrupts(tmp_path: Path, keep: bool, status: int) -> None:
     command = [sys.executable, "-c", ENDLESS, "encode", str(PHOTO), "--method", "overfit", "--effort", "5", "-q", "3kB"]
     output = tmp_path / "o.lcx"
     more = ["--keep-partial"] if keep else []
-    with subprocess.Popen([*command, *more, "-o", output], stderr=subprocess.PIPE, text=True) as process:
+    # A shell that runs the tests in its background has them ignore interrupts, and what they start as well.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    started = partial(subprocess.Popen, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    with started([*command, *more, "-o", output]) as process:
         try:
             assert process.stderr is not None
             assert "rounds\n" in iter(process.stderr.readline, "")
