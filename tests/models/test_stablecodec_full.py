@@ -286,6 +286,19 @@ def entropy(
     return coder
 
 
+def decisions(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
+    """What entropy models round from here on, step by step."""
+    decided: list[np.ndarray] = []
+    snap = GuardedEntropy._snap
+
+    def note(self: GuardedEntropy, coder: Coder, x: np.ndarray, encoding: bool) -> np.ndarray:
+        decided.append(x)
+        return snap(self, coder, x, encoding)
+
+    monkeypatch.setattr(GuardedEntropy, "_snap", note)
+    return decided
+
+
 def source() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     z, y = rng.normal(size=(16, 2, 3)) * 3, rng.normal(size=(32, 8, 12)) * 4
@@ -334,14 +347,7 @@ def test_errors_of_another_machine_change_nothing(
     seed: int, rate: int, tensors: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Errors hundreds of times those of float64 move no decision by half the band around it."""
-    decided: list[np.ndarray] = []
-    snap = GuardedEntropy._snap
-
-    def note(self: GuardedEntropy, coder: Coder, x: np.ndarray, encoding: bool) -> np.ndarray:
-        decided.append(x)
-        return snap(self, coder, x, encoding)
-
-    monkeypatch.setattr(GuardedEntropy, "_snap", note)
+    decided = decisions(monkeypatch)
     encoder = SymbolEncoder()
     coded = entropy(tensors).code(encoder, rate, (2, 3), source())
     decoded = entropy(tensors, noise=1e-13, seed=seed).code(SymbolDecoder(encoder.finish()), rate, (2, 3))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from latentcodec.cli.main import cli
-from latentcodec.coding.symbols import Coder, SymbolDecoder, SymbolEncoder
+from latentcodec.coding.symbols import SymbolDecoder, SymbolEncoder
 from latentcodec.image import Picture, read_rgb, resized_crop, write_picture
 from latentcodec.metrics.distortion import psnr
 from latentcodec.metrics.perceptual import LPIPS, VGG16
@@ -35,7 +35,7 @@ from latentcodec.models.stablecodec.full import large
 from latentcodec.models.stablecodec.full.adapted import to_state
 from latentcodec.models.stablecodec.full.checkpoint import expected_shapes
 from latentcodec.models.stablecodec.full.config import FullConfig
-from latentcodec.models.stablecodec.full.guarded import BAND, GuardedEntropy
+from latentcodec.models.stablecodec.full.guarded import BAND
 from latentcodec.models.stablecodec.full.load import place
 from latentcodec.pipelines import frozen
 from latentcodec.pipelines import stablecodec_full as pipeline_module
@@ -48,7 +48,7 @@ from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.stages import STAGES, LossWeights
 from latentcodec.weights import store
 from tests.models.test_full_scale import published
-from tests.models.test_stablecodec_full import as_saved, entropy
+from tests.models.test_stablecodec_full import as_saved, decisions, entropy
 
 transformers = pytest.importorskip("transformers")
 pytestmark = [
@@ -215,14 +215,7 @@ def test_errors_of_another_machine(rate: int, checkpoint: dict[str, Tensor], mon
     """Relative errors of 1e-13 in every layer, hundreds of times those of float64, against half the band."""
     size = 1, 2
     z, y = (torch.randn(channels, *shape).numpy() for channels, shape in ((160, size), (320, (4, 8))))
-    decided: list[np.ndarray] = []
-    snap = GuardedEntropy._snap
-
-    def note(self: GuardedEntropy, coder: Coder, x: np.ndarray, encoding: bool) -> np.ndarray:
-        decided.append(x)
-        return snap(self, coder, x, encoding)
-
-    monkeypatch.setattr(GuardedEntropy, "_snap", note)
+    decided = decisions(monkeypatch)
     encoder = SymbolEncoder()
     coded = entropy(checkpoint, config=FullConfig()).code(encoder, rate, size, (z, y))
     decoder = SymbolDecoder(encoder.finish())
