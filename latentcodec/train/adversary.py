@@ -50,7 +50,7 @@ class FeatureDiscriminator(nn.Module):
         self.heads = nn.ModuleList(_head(c) for c in channels)
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
-        return [head(_normalise(f)).float() for head, f in zip(self.heads, features, strict=True)]
+        return [_judged(head, f).float() for head, f in zip(self.heads, features, strict=True)]
 
     def generator_loss(self, features: Sequence[Tensor]) -> Tensor:
         """[B]: low where the pictures pass as real. Sends no gradient to the discriminator."""
@@ -76,16 +76,28 @@ def discriminator_for(loss: LossWeights, distortion: Distortion) -> FeatureDiscr
 def _head(channels: int) -> nn.Sequential:
     return nn.Sequential(
         spectral_norm(conv(channels, WIDTH, kernel=1)),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
         spectral_norm(conv(WIDTH, WIDTH, stride=2, gain=math.sqrt(2))),
-        nn.LeakyReLU(SLOPE),
+        nn.LeakyReLU(SLOPE, inplace=True),
         spectral_norm(conv(WIDTH, 1, kernel=1)),
     )
 
 
-def _normalise(features: Tensor) -> Tensor:
-    """Unit mean square at every picture and layer, so that no layer dominates; contrast inside a picture stays."""
-    return features * (features.detach().square().mean((1, 2, 3), keepdim=True) + 1e-8).rsqrt()
+def _judged(head: nn.Module, features: Tensor) -> Tensor:
+    """What a head says of features with unit mean square at every picture and layer, so that no layer dominates.
+
+    Contrast inside a picture stays. The first layer is linear, so its results are scaled in place of the features,
+    which at the finest layer are ten times as much.
+    """
+    assert isinstance(head, nn.Sequential)
+    first, *rest = head
+    size = torch.linalg.vector_norm(features.detach(), dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
+    scale = (size.square() / features[0].numel() + 1e-8).rsqrt()
+    hidden = F.conv2d(features, first.weight)
+    hidden = torch.addcmul(first.bias.to(hidden)[:, None, None], hidden, scale.to(hidden))
+    for layer in rest:
+        hidden = layer(hidden)
+    return hidden
 
 
 @contextmanager

@@ -4,12 +4,11 @@ Beside the transforms it is trained on stand-ins for symbols, at rates that stil
 step. Without networks for pixels and perception a step costs a fraction of that, and every crop serves several rates.
 """
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from latentcodec.coding.tables import FIRST_CODED_TABLE
-from latentcodec.models.blocks.information import gaussian_information
+from latentcodec.models.blocks.information import gaussian_information, rate_proxy
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
@@ -39,7 +38,8 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
 
 def thrift_in_files(rate: Tensor) -> Tensor:
     """Rates [B] in 0..1 -> with what thrift encoders round there, [B, 1, 1, 1]: to fill a budget they take more."""
-    least = torch.from_numpy(np.interp(RATE_STEPS * rate.cpu().numpy(), RATES, THRIFTS)).to(rate)
+    share = ((RATE_STEPS * rate - RATES[0]) / (RATES[1] - RATES[0])).clamp(0, 1)
+    least = THRIFTS[0] + share * (THRIFTS[1] - THRIFTS[0])
     return (least * torch.empty_like(least).uniform_(*MORE_THRIFT))[:, None, None, None]
 
 
@@ -60,3 +60,8 @@ def as_coded(
         symbol = torch.where(table < FIRST_CODED_TABLE, 0, symbol)
     symbol = residual + (symbol - residual).detach()
     return symbol, symbol
+
+
+def decoded_as_coded(residual: Tensor, position: Tensor, thrifty: bool, thrift: Tensor) -> tuple[Tensor, Tensor]:
+    """To decode, symbols as `as_coded` has them; to count, what transforms learn rates from."""
+    return as_coded(residual, position, thrifty, thrift)[0], rate_proxy(residual, position)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -15,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import InputError
+from latentcodec.train.graph import CapturedGradients, Figures, Gradients
 from latentcodec.train.optimiser import Optimiser
 from latentcodec.train.parallel import Loss, any_wants, mean_over_processes, rank, shared_loss, wait_for_all
 from latentcodec.train.stages import ADAM, MUON, Stage
 
 LOG_EVERY = 20
 SAVE_SECONDS = 180
-Figures = dict[str, Tensor]  # scalars
 
 
 class Task(Protocol):
@@ -41,6 +42,10 @@ class Task(Protocol):
     @property
     def speeds(self) -> Mapping[str, float]:
         """Learning rates of parameters by name, relative to AdamW's, where they differ."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether all steps do the same on a device, whatever their number: then a GPU records it once."""
 
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage; None: there is none."""
@@ -135,11 +140,14 @@ class Trainer:
     def _run(self, batches: Iterator[Tensor]) -> None:
         saved = time.monotonic()
         loss = shared_loss(self.task)
+        gradients: Gradients = partial(self._gradients, loss)
+        if self.device.type == "cuda" and self.task.repeats and loss == self.task.loss:
+            gradients = CapturedGradients(gradients, self.device)
         with Log(self.folder / "log.csv" if rank() == 0 else None, self.step) as log:
             recent: list[Figures] = []
             started = time.monotonic()
             while self.step < self.stage.steps and not any_wants(self.stop):
-                recent.append(self._train_step(loss, next(batches)))
+                recent.append(self._train_step(gradients, next(batches)))
                 if self.step % LOG_EVERY == 0:
                     seconds = (time.monotonic() - started) / len(recent)
                     figures = _means(recent, self.step, seconds)
@@ -181,15 +189,20 @@ class Trainer:
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self.stop = True
 
-    def _train_step(self, loss_of: Loss, batch: Tensor) -> Figures:
+    def _train_step(self, gradients: Gradients, batch: Tensor) -> Figures:
         """No figure is read here: a GPU would have to finish the step before the next one can be prepared."""
-        loss, figures = loss_of(batch, self.step)
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
-        self.optimiser.step(learning_rate(self.stage, self.step), torch.isfinite(norm))
+        figures = gradients(batch, self.step)
+        self.optimiser.step(learning_rate(self.stage, self.step), torch.isfinite(figures["gradient_norm"]))
         self.step += 1
         self._update_average()
+        return figures
+
+    def _gradients(self, loss_of: Loss, batch: Tensor, step: int) -> Figures:
+        """Leaves every parameter with its gradient, clipped."""
+        self.optimiser.zero_grad()
+        loss, figures = loss_of(batch, step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.stage.gradient_clip)
         return figures | {"loss": mean_over_processes(loss), "gradient_norm": norm}
 
     @torch.no_grad()

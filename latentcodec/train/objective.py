@@ -1,7 +1,9 @@
 """The distortion side of the objective: pixel and perceptual terms between pictures in 0..1."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from latentcodec.weights import store
 
 ALEX_STRIDE = 4
 TEXTURE_WINDOW = 96
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM
+SSIM_WINDOW, SSIM_STRIDE = 8, 4
+LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # constants of SSIM for pictures in 0..1
 STATISTIC_FLOOR = 1e-2  # of a layer's mean square: channels that hardly respond say nothing about texture
 
 
@@ -27,15 +32,25 @@ class Compared:
 
 
 class Distortion(nn.Module):
-    """Compares restored and true pictures by the weighted terms of a stage. `crop`: side of what VGG16 sees."""
+    """Compares restored and true pictures by the weighted terms of a stage.
 
-    def __init__(self, weights: LossWeights, crop: int = VGG_CROP):
+    `crop`: side of what VGG16 sees. `fused`: whether what compares features is compiled, for a GPU, where their many
+    passes over memory take longer than the networks.
+    """
+
+    def __init__(self, weights: LossWeights, crop: int = VGG_CROP, fused: bool = False):
         super().__init__()
         self.weights = weights
         self.crop = crop
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
         self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16()) if weights.vgg else None
         self.clip = ClipEmbedding(store.load_one_by_one("clip-vit-b32")) if weights.clip else None
+        compiled: Callable[[Any], Any] = partial(torch.compile, dynamic=False) if fused else _unchanged
+        self._ms_ssim, self._texture = compiled(ms_ssim), compiled(texture_distance)
+        self._alex, self._vgg = (
+            None if network is None else (compiled(network.features), compiled(network.distance))
+            for network in (self.alex, self.vgg)
+        )
 
     def forward(self, output: Tensor, target: Tensor) -> Compared:
         """Pictures [B, 3, H, W] in 0..1; `output` need not be clamped."""
@@ -46,18 +61,22 @@ class Distortion(nn.Module):
         if w.l1:
             terms["l1"] = (output - target).abs().mean((1, 2, 3))
             total = total + w.l1 * terms["l1"]
-        if self.alex is not None:
-            terms["lpips"] = self.alex(*_shifted(output, target))
+        if w.ms_ssim:
+            terms["ms_ssim"] = 1 - self._ms_ssim(output, target)
+            total = total + w.ms_ssim * terms["ms_ssim"]
+        if self._alex is not None:
+            of, distance = self._alex
+            terms["lpips"] = distance(*map(of, _shifted(output, target)))
             total = total + w.lpips_alex * terms["lpips"]
-        if self.vgg is not None:
-            crop, true_crop = _same_crop(output, target, self.crop)
-            with torch.no_grad():
-                true_features = self.vgg.features(true_crop)
-            features = self.vgg.features(crop), true_features
-            terms["vgg"] = self.vgg.distance(*features)
+        if self._vgg is not None:
+            of, distance = self._vgg
+            crops = _same_crop(output, target, self.crop, self.crop)
+            features = of(crops[0]), of(crops[1])
+            terms["vgg"] = distance(*features)
             total = total + w.vgg * terms["vgg"]
             if w.texture:
-                terms["texture"] = texture_distance(*features, windows=max(1, crop.shape[-1] // TEXTURE_WINDOW))
+                windows = max(1, crops[0].shape[-1] // TEXTURE_WINDOW)
+                terms["texture"] = self._texture(*features, windows=windows)
                 total = total + w.texture * terms["texture"]
         if self.clip is not None:
             with torch.no_grad():
@@ -65,6 +84,40 @@ class Distortion(nn.Module):
             terms["clip"] = ((self.clip(output) - true_embedding).square().sum(1) + 1e-12).sqrt()
             total = total + w.clip * terms["clip"]
         return Compared(total, {name: value.detach().mean() for name, value in terms.items()}, features)
+
+
+def ms_ssim(output: Tensor, target: Tensor) -> Tensor:
+    """MS-SSIM (Wang et al. 2003, eq. 7) of pictures [B, 3, H, W] in 0..1, at least 128 on a side -> [B] in 0..1.
+
+    Windows are boxes of 8 pixels in steps of 4, which cost a tenth of Gaussian ones: a term to minimise, no figure to
+    publish.
+    """
+    result = output.new_ones(output.shape[:2])  # a product per channel, whose mean counts
+    for number, weight in enumerate(SCALE_WEIGHTS):
+        if number:
+            output, target = F.avg_pool2d(output, 2), F.avg_pool2d(target, 2)
+        luminance, structure = _ssim_parts(output, target)
+        last = number == len(SCALE_WEIGHTS) - 1
+        parts = structure * luminance if last else structure
+        result = result * parts.mean((2, 3)).clamp_min(1e-3).pow(weight)
+    return result.mean(1)
+
+
+def _unchanged(function: Any) -> Any:
+    return function
+
+
+def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance, and contrast times structure, in every window (Wang et al. 2004, eq. 13)."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, SSIM_WINDOW, SSIM_STRIDE)
+
+    mean_a, mean_b = mean(a), mean(b)
+    variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
+    covariance = mean(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + LUMINANCE) / (mean_a * mean_a + mean_b * mean_b + LUMINANCE)
+    return luminance, (2 * covariance + CONTRAST) / (variances + CONTRAST)
 
 
 def texture_distance(output: Sequence[Tensor], target: Sequence[Tensor], windows: int = 1) -> Tensor:
@@ -97,22 +150,21 @@ def _statistics(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
 
 
 def _shifted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both without the same few first rows and columns.
+    """Both without the same few rows and columns, three of each, before and behind.
 
     The first layer of AlexNet sees every fourth position only; at a fixed phase, a codec learns to hide weave between.
     """
-    top, left = (int(torch.randint(ALEX_STRIDE, ())) for _ in range(2))
-    return a[..., top:, left:], b[..., top:, left:]
+    return _same_crop(a, b, a.shape[2] - ALEX_STRIDE + 1, a.shape[3] - ALEX_STRIDE + 1)
 
 
-def _same_crop(a: Tensor, b: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """The same random region of both, at most `side` on a side."""
-    height, width = a.shape[2:]
-    size = min(side, height, width)
-    top = int(torch.randint(height - size + 1, ()))
-    left = int(torch.randint(width - size + 1, ()))
-    region = (..., slice(top, top + size), slice(left, left + size))
-    return a[region], b[region]
+def _same_crop(a: Tensor, b: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """The same random region of both, at most of that size. Where it is, is drawn on their device."""
+    for dimension, size in ((2, height), (3, width)):
+        whole = a.shape[dimension]
+        size = min(size, whole)
+        index = torch.randint(whole - size + 1, (1,), device=a.device) + torch.arange(size, device=a.device)
+        a, b = a.index_select(dimension, index), b.index_select(dimension, index)
+    return a, b
 
 
 def latent_mse(output: Tensor, target: Tensor) -> Tensor:

@@ -49,6 +49,8 @@ def trained_layout(preset: Preset, channels: int) -> Layout:
 class OverfitTask:
     """One fitted function per preset, for the latents of one autoencoder, which stays as it is."""
 
+    repeats = False
+
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.config = ""
         self._device = device

@@ -23,6 +23,7 @@ class LossWeights:
 
     l1: float = 0.0
     mse: float = 0.0
+    ms_ssim: float = 0.0  # 1 - MS-SSIM
     lpips_alex: float = 0.0
     vgg: float = 0.0  # LPIPS-VGG, on a sub-crop
     texture: float = 0.0  # statistics of the same features, so it needs `vgg`
@@ -58,7 +59,7 @@ class Stage:
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
     autoencoder: str = "mini"  # whose latents the stage is about, for task `overfit`
     part: str = ALL  # of the model, that is trained
-    # Whether y^ is rounded as in files, for a decoder alone: no lambda decides then, and all rates count alike.
+    # Whether y^ is rounded as in files. For a decoder alone no lambda decides then, and all rates count alike.
     coded: bool = False
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
@@ -71,8 +72,8 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
-        if self.coded and self.part != DECODER:
-            raise ValueError("coded is for the decoder alone")
+        if self.coded and self.part not in (ALL, DECODER):
+            raise ValueError("coded is for what makes pixels")
         if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):
             raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; drops are pairs of numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
@@ -264,7 +265,22 @@ RETOUCH = replace(
     part=DECODER,
     coded=True,
 )
-STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH, STABLECODEC_ENTROPY, RETOUCH)
+# For a GPU: everything once more, with symbols for the decoder as files have them.
+MATURE = replace(
+    POLISH,
+    name="mature",
+    start=RETOUCH.name,
+    steps=5000,
+    batch=128,
+    learning_rate=5e-4,
+    warmup_steps=100,
+    decay=0.9,
+    ema_decay=0.998,
+    loss=replace(POLISH.loss, ms_ssim=0.6),
+    rate_weights=(650.0, 0.25),
+    coded=True,
+)
+STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH, STABLECODEC_ENTROPY, RETOUCH, MATURE)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))

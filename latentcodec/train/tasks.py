@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from latentcodec.errors import InputError
 from latentcodec.models.autoencoder import MiniVAE
+from latentcodec.models.blocks.information import Symbolise, as_trained
 from latentcodec.models.stablecodec.config import StableCodecConfig
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
-from latentcodec.train.entropy import as_coded, entropy_loss, thrift_in_files
+from latentcodec.train.entropy import as_coded, decoded_as_coded, entropy_loss, thrift_in_files
 from latentcodec.train.klt import fit_gains, initialise, initialise_autoencoder
 from latentcodec.train.loop import Task, autocast
 from latentcodec.train.objective import Distortion, latent_mse
@@ -36,6 +37,7 @@ class VaeTask:
     """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
 
     speeds: Mapping[str, float] = {}
+    repeats = True
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         chosen = config or StableCodecConfig()
@@ -85,10 +87,16 @@ class StableCodecTask:
         if stage.part == ENTROPY:
             self.codec.requires_grad_(False)
             self.codec.entropy.train_positions()
-        self.distortion = Distortion(stage.loss, stage.vgg_crop).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fused = self.repeats and device.type == "cuda"
+        distortion = Distortion(stage.loss, stage.vgg_crop, fused)
+        self.distortion = distortion.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
         if self.discriminator is not None:
             self.model["discriminator"] = self.discriminator
+
+    @property
+    def repeats(self) -> bool:
+        return self.stage.annealing[0] == self.stage.annealing[1]
 
     def is_foreign(self, name: str) -> bool:
         return False
@@ -149,9 +157,10 @@ class StableCodecTask:
                 total = total + self.stage.loss.adversarial * realism
                 adversary_loss = self.discriminator.own_loss(*compared.features)
                 figures |= {"realism": realism.detach().mean(), "discriminator": adversary_loss.detach()}
-        balance = 1.0 if self.stage.coded else self.control.weight(rate) ** BALANCE
+        alone = self.stage.part == DECODER
+        balance = 1.0 if self.stage.coded and alone else self.control.weight(rate) ** BALANCE
         loss = (total * balance).mean() + adversary_loss
-        if self.stage.part != DECODER:
+        if not alone:
             figures |= self.control.update(rate, bpp.detach(), target)
             loss = loss + (bpp / target).mean()
         return loss, figures
@@ -161,15 +170,15 @@ class StableCodecTask:
         latents, features = self.codec.prepare(pixels)
         y = self.codec.analyse(latents, features, rate)
         size = pixels.shape[2] * pixels.shape[3]
+        alone = self.stage.part == DECODER
+        symbolise: Symbolise = as_trained
         if self.stage.coded:
-            with torch.autocast(self.device.type, enabled=False):
-                coded, bits = self.codec.entropy(y.float(), rate, partial(as_coded, thrift=thrift_in_files(rate)))
-            return latents, coded, bits / size
+            symbolise = partial(as_coded if alone else decoded_as_coded, thrift=thrift_in_files(rate))
         # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
         # lambda as the transforms are, it would hardly learn the high ones.
         scale = self.control.weight(rate) ** (1 + BALANCE) * target
         with torch.autocast(self.device.type, enabled=False):
-            coded, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
+            coded, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate, symbolise)
         return latents, y + (coded - y).detach(), bits / size
 
 
