@@ -89,8 +89,9 @@ def _judged(head: nn.Module, features: Tensor) -> Tensor:
     Contrast inside a picture stays. The first layer is linear, so its results are scaled in place of the features,
     which at the finest layer are ten times as much.
     """
-    assert isinstance(head, nn.Sequential)
-    first, *rest = head
+    first, *rest = head.children()
+    assert isinstance(first, nn.Conv2d)
+    assert first.bias is not None
     size = torch.linalg.vector_norm(features.detach(), dim=(1, 2, 3), keepdim=True, dtype=torch.float32)
     scale = (size.square() / features[0].numel() + 1e-8).rsqrt()
     hidden = F.conv2d(features, first.weight)

@@ -13,7 +13,8 @@ from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.neural import LEAST_THRIFT, RATES, THRIFTS
-from latentcodec.train.loop import Figures, autocast
+from latentcodec.train.graph import Figures
+from latentcodec.train.loop import autocast
 from latentcodec.train.rate import target_bpp
 
 RATES_PER_CROP = 4

@@ -32,7 +32,7 @@ class CapturedGradients:
 
     def _capture(self, batch: Tensor, step: int) -> None:
         self._batch = batch.to(self._device)
-        aside = torch.cuda.Stream()
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):  # what is built at the first call must not be part of the graph
             for _ in range(WARM_UPS):
@@ -43,4 +43,3 @@ class CapturedGradients:
             figures = self._gradients(self._batch, step)
             self._names = list(figures)
             self._figures = torch.stack([value.float() for value in figures.values()])
-

@@ -27,7 +27,7 @@ def test_psnr_of_known_errors() -> None:
 
 
 @pytest.mark.parametrize("network", [AlexNet(), VGG16(3)], ids=["alex", "vgg"])
-def test_lpips_equals_its_definition(network: AlexNet | VGG16) -> None:
+def test_lpips_equals_its_definition(network: AlexNet | VGG16, monkeypatch: pytest.MonkeyPatch) -> None:
     metric = LPIPS(network).requires_grad_(False)
     for head in metric.heads:
         head.copy_(torch.rand(head.shape))
@@ -37,6 +37,8 @@ def test_lpips_equals_its_definition(network: AlexNet | VGG16) -> None:
         unit_a = fa / (fa.square().sum(1, keepdim=True).sqrt() + 1e-10)
         unit_b = fb / (fb.square().sum(1, keepdim=True).sqrt() + 1e-10)
         expected += ((unit_a - unit_b).square() * head[:, None, None]).sum(1).mean((1, 2))
+    torch.testing.assert_close(metric(a, b), expected, rtol=1e-3, atol=1e-6)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)  # which has its own formula
     torch.testing.assert_close(metric(a, b), expected, rtol=1e-3, atol=1e-6)
 
 

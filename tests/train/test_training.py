@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentcodec.cli.train import _changed
 from latentcodec.coding.symbols import codable
@@ -141,6 +143,40 @@ def test_a_decoder_is_trained_alone(coded: bool, photos: Path, tmp_path: Path, m
     assert {"synthesis", "auxiliary_decoder", "unet", "vae"} <= changed
     assert not changed & {*ENCODER_SIDE, "log_weight"}
     assert torch.equal(task.codec.vae.encoder.layers[0].weight, before["codec.vae.encoder.layers.0.weight"])
+
+
+class Asked(TorchDispatchMode):
+    """What of a step needs the host: values read from the device, or sizes that depend on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: set[str] = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if any(word in str(function) for word in ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh")):
+            self.calls.add(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("part", "coded"), [("all", False), ("all", True), (DECODER, True)])
+def test_a_gpu_can_record_a_step(part: str, coded: bool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
+    monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
+    loss = dataclasses.replace(PICTURE.loss, ms_ssim=0.1)
+    task = StableCodecTask(dataclasses.replace(PICTURE, crop=128, part=part, coded=coded, loss=loss), CPU, CONFIG)
+    assert task.repeats
+    batch = torch.randint(256, (2, 3, 128, 128), dtype=torch.uint8)
+    task.loss(batch, 0)  # which builds what is built once
+    with Asked() as asked:
+        loss_of_step, _ = task.loss(batch, 1)
+        loss_of_step.backward()
+        torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
+    assert not asked.calls
+    analysed = task.codec.analysis.state_dict(keep_vars=True).values()
+    assert any(p.grad is not None and p.grad.any() for p in analysed) == (part != DECODER)
+    with Asked() as asked:
+        loss_of_step.item()
+    assert asked.calls
 
 
 def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None:
@@ -326,6 +362,30 @@ def test_discriminator_and_codec_do_not_disturb_each_other() -> None:
     discriminator.own_loss(output, [torch.rand(2, 4, 32, 32), torch.rand(2, 6, 16, 16)]).backward()
     assert all(features.grad is None for features in output)
     assert any(p.grad is not None for p in discriminator.parameters())
+
+
+@pytest.mark.parametrize("factor", [0.01, 100])
+def test_discriminator_sees_contrast_and_no_size(factor: float) -> None:
+    discriminator = FeatureDiscriminator((4,)).eval()
+    features = torch.rand(2, 4, 16, 16)
+    (judged,) = discriminator([features])
+    scaled = features / features.square().mean((1, 2, 3), keepdim=True).sqrt()
+    torch.testing.assert_close(discriminator.heads[0](scaled), judged, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(discriminator([factor * features])[0], judged, rtol=1e-3, atol=1e-3)
+
+
+def test_ms_ssim_in_training_is_near_the_published_one() -> None:
+    pytorch_msssim = pytest.importorskip("pytorch_msssim")
+    photo = torch.from_numpy(read_rgb(Path(__file__).parents[1] / "data" / "coffee.png").copy())
+    original = photo.permute(2, 0, 1)[None, :, :256, :256] / 255
+    torch.manual_seed(0)
+    for restored in (
+        functional.interpolate(functional.avg_pool2d(original, 4), scale_factor=4, mode="bilinear"),
+        (original + 0.1 * torch.randn_like(original)).clamp(0, 1),
+    ):
+        published = pytorch_msssim.ms_ssim(restored, original, data_range=1)
+        assert objective.ms_ssim(restored, original).item() == pytest.approx(published.item(), abs=0.03)
+    assert objective.ms_ssim(original, original).item() == pytest.approx(1)
 
 
 def test_validation_pictures_are_few_and_never_trained_on(tmp_path: Path) -> None:
