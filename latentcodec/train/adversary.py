@@ -86,8 +86,8 @@ def _head(channels: int) -> nn.Sequential:
 def _judged(head: nn.Module, features: Tensor) -> Tensor:
     """What a head says of features with unit mean square at every picture and layer, so that no layer dominates.
 
-    Contrast inside a picture stays. The first layer is linear, so its results are scaled in place of the features,
-    which at the finest layer are ten times as much.
+    Contrast inside a picture stays. The first layer is linear, so its results are scaled, which takes fewer passes
+    over memory than to scale the features.
     """
     first, *rest = head.children()
     assert isinstance(first, nn.Conv2d)

@@ -39,8 +39,8 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
 
 def thrift_in_files(rate: Tensor) -> Tensor:
     """Rates [B] in 0..1 -> with what thrift encoders round there, [B, 1, 1, 1]: to fill a budget they take more."""
-    share = ((RATE_STEPS * rate - RATES[0]) / (RATES[1] - RATES[0])).clamp(0, 1)
-    least = THRIFTS[0] + share * (THRIFTS[1] - THRIFTS[0])
+    (low, high), (at_low, at_high) = RATES, THRIFTS
+    least = at_low + ((RATE_STEPS * rate - low) / (high - low)).clamp(0, 1) * (at_high - at_low)
     return (least * torch.empty_like(least).uniform_(*MORE_THRIFT))[:, None, None, None]
 
 

@@ -44,8 +44,8 @@ class Task(Protocol):
         """Learning rates of parameters by name, relative to AdamW's, where they differ."""
 
     @property
-    def repeats(self) -> bool:
-        """Whether all steps do the same on a device, whatever their number: then a GPU records it once."""
+    def capturable(self) -> bool:
+        """Whether a step may be captured as a CUDA graph: it depends neither on its number nor on state of the host."""
 
     def start_from(self, weights: dict[str, Tensor] | None, batches: Iterator[Tensor]) -> None:
         """Take over the weights of an earlier stage; None: there is none."""
@@ -141,7 +141,7 @@ class Trainer:
         saved = time.monotonic()
         loss = shared_loss(self.task)
         gradients: Gradients = partial(self._gradients, loss)
-        if self.device.type == "cuda" and self.task.repeats and loss == self.task.loss:
+        if self.device.type == "cuda" and self.task.capturable and loss == self.task.loss:
             gradients = CapturedGradients(gradients, self.device)
         with Log(self.folder / "log.csv" if rank() == 0 else None, self.step) as log:
             recent: list[Figures] = []

@@ -34,8 +34,8 @@ class Compared:
 class Distortion(nn.Module):
     """Compares restored and true pictures by the weighted terms of a stage.
 
-    `crop`: side of what VGG16 sees. `fused`: whether what compares features is compiled, for a GPU, where their many
-    passes over memory take longer than the networks.
+    `crop`: side of what VGG16 sees. `fused`: whether networks and comparisons are compiled, for a GPU, where many
+    passes over features take longer than convolutions.
     """
 
     def __init__(self, weights: LossWeights, crop: int = VGG_CROP, fused: bool = False):
@@ -45,6 +45,8 @@ class Distortion(nn.Module):
         self.alex = load_lpips(store.load("lpips-alex").tensors, AlexNet()) if weights.lpips_alex else None
         self.vgg = load_lpips(store.load("lpips-vgg").tensors, VGG16()) if weights.vgg else None
         self.clip = ClipEmbedding(store.load_one_by_one("clip-vit-b32")) if weights.clip else None
+        if fused:
+            torch.compiler.reset()  # the stages before had other shapes, and PyTorch keeps eight per function
         compiled: Callable[[Any], Any] = partial(torch.compile, dynamic=False) if fused else _unchanged
         self._ms_ssim, self._texture = compiled(ms_ssim), compiled(texture_distance)
         self._alex, self._vgg = (
@@ -65,13 +67,13 @@ class Distortion(nn.Module):
             terms["ms_ssim"] = 1 - self._ms_ssim(output, target)
             total = total + w.ms_ssim * terms["ms_ssim"]
         if self._alex is not None:
-            of, distance = self._alex
-            terms["lpips"] = distance(*map(of, _shifted(output, target)))
+            features_of, distance = self._alex
+            terms["lpips"] = distance(*map(features_of, _shifted(output, target)))
             total = total + w.lpips_alex * terms["lpips"]
         if self._vgg is not None:
-            of, distance = self._vgg
+            features_of, distance = self._vgg
             crops = _same_crop(output, target, self.crop, self.crop)
-            features = of(crops[0]), of(crops[1])
+            features = features_of(crops[0]), features_of(crops[1])
             terms["vgg"] = distance(*features)
             total = total + w.vgg * terms["vgg"]
             if w.texture:
@@ -150,7 +152,7 @@ def _statistics(features: Tensor, windows: int) -> tuple[Tensor, Tensor]:
 
 
 def _shifted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Both without the same few rows and columns, three of each, before and behind.
+    """Both without three rows and columns, at random before or behind, the same ones.
 
     The first layer of AlexNet sees every fourth position only; at a fixed phase, a codec learns to hide weave between.
     """

@@ -49,7 +49,7 @@ def trained_layout(preset: Preset, channels: int) -> Layout:
 class OverfitTask:
     """One fitted function per preset, for the latents of one autoencoder, which stays as it is."""
 
-    repeats = False
+    capturable = False
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         self.config = ""

@@ -45,7 +45,7 @@ DIFFUSION_SIDE = ("prior_features", "transform", "guidance", "unet")
 class SodecTask:
     """The codec with its preview, the diffusion path, or both; the preview or the entropy model alone: `stage.part`."""
 
-    repeats = False
+    capturable = False
     speeds: Mapping[str, float] = {}
 
     def __init__(self, stage: Stage, device: torch.device, config: SodecConfig | None = None):

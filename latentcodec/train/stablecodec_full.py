@@ -42,7 +42,7 @@ ORIGIN = (
 class FullStableCodecTask:
     """The latent codec, adapters of SD-Turbo, and in the second stage a discriminator on features of DINOv2."""
 
-    repeats = False
+    capturable = False
 
     def __init__(self, stage: Stage, device: torch.device, config: FullConfig | None = None):
         self.stage = stage

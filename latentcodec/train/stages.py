@@ -11,6 +11,7 @@ PREVIEW = "preview"  # of SODEC: the decoder of the preview
 ENTROPY = "entropy"  # what the bits of symbols depend on; pictures hardly change
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
 VGG_CROP = 96
+LEAST_FOR_MS_SSIM = 128
 MUON = "muon"  # for convolutions, AdamW for the rest
 ADAMW = "adamw"  # for everything, with weight decay
 ADAM = "adam"  # for everything, without: what has no gradient stays as it is
@@ -61,6 +62,8 @@ class Stage:
     part: str = ALL  # of the model, that is trained
     # Whether y^ is rounded as in files. For a decoder alone no lambda decides then, and all rates count alike.
     coded: bool = False
+    # Rates are drawn as a uniform number to this power: above one, low ones more often.
+    rate_power: float = 1.0
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
     # Whether the stage begins at other rates than the one before ended at: gains are searched anew, lambda is a guess.
@@ -72,8 +75,12 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
+        if (self.coded or self.rate_power != 1) and self.task != "stablecodec":
+            raise ValueError("coded and rate_power are for task stablecodec")
         if self.coded and self.part not in (ALL, DECODER):
             raise ValueError("coded is for what makes pixels")
+        if self.rate_power <= 0 or (self.loss.ms_ssim and self.crop < LEAST_FOR_MS_SSIM):
+            raise ValueError(f"rate_power is more than 0, and MS-SSIM wants crops of {LEAST_FOR_MS_SSIM} pixels")
         if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):
             raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; drops are pairs of numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
@@ -270,8 +277,8 @@ MATURE = replace(
     POLISH,
     name="mature",
     start=RETOUCH.name,
-    steps=5000,
-    batch=128,
+    steps=4300,
+    batch=96,
     learning_rate=5e-4,
     warmup_steps=100,
     decay=0.9,
@@ -280,7 +287,30 @@ MATURE = replace(
     rate_weights=(650.0, 0.25),
     coded=True,
 )
-STABLECODEC = (PICTURE, REALISM, TEXTURE, JOINT, PERCEPTION, FINISH, POLISH, STABLECODEC_ENTROPY, RETOUCH, MATURE)
+MATURE_ENTROPY = replace(STABLECODEC_ENTROPY, name="mature-entropy", start=MATURE.name)
+# Gives back to low rates, which weigh least in `mature`, what it took from them.
+MATURE_RETOUCH = replace(
+    RETOUCH,
+    name="mature-retouch",
+    start=MATURE_ENTROPY.name,
+    steps=1000,
+    loss=replace(MATURE.loss, adversarial=0.0),
+    rate_power=2.0,
+)
+STABLECODEC = (
+    PICTURE,
+    REALISM,
+    TEXTURE,
+    JOINT,
+    PERCEPTION,
+    FINISH,
+    POLISH,
+    STABLECODEC_ENTROPY,
+    RETOUCH,
+    MATURE,
+    MATURE_ENTROPY,
+    MATURE_RETOUCH,
+)
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.
 PRUNED_BASE = replace(PICTURE, name="stablecodec-base", rate_weights=(50.0, 0.02), annealing=(3.0, 3.0))

@@ -1,5 +1,6 @@
 """What each stage trains, and its loss."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from latentcodec.train.overfit import OverfitTask
 from latentcodec.train.rate import BALANCE, RateControl, annealed, scale_gradient, target_bpp
 from latentcodec.train.sodec import SodecTask
 from latentcodec.train.stablecodec_full import FullStableCodecTask
-from latentcodec.train.stages import DECODER, ENTROPY, Stage
+from latentcodec.train.stages import ALL, DECODER, ENTROPY, Stage
 from latentcodec.train.starting import take_over, under
 
 LATENT_NOISE = 0.05
@@ -37,7 +38,7 @@ class VaeTask:
     """MiniVAE on pixels and perception. Noise on the latents and a small penalty on their size keep them smooth."""
 
     speeds: Mapping[str, float] = {}
-    repeats = True
+    capturable = True
 
     def __init__(self, stage: Stage, device: torch.device, config: StableCodecConfig | None = None):
         chosen = config or StableCodecConfig()
@@ -78,8 +79,10 @@ class StableCodecTask:
         self.device = device
         self.codec = StableCodec(config or StableCodecConfig())
         self.config = self.codec.config.to_json()
-        self.control = RateControl(stage)
-        self.model = nn.ModuleDict({"codec": self.codec, "control": self.control})
+        self.control = RateControl(stage).to(device)
+        self.model = nn.ModuleDict({"codec": self.codec})
+        if stage.part == ALL:  # alone, a part learns nothing that the next stage should know of lambda
+            self.model["control"] = self.control
         self.codec.vae.encoder.requires_grad_(False)
         if stage.part == DECODER:
             for name in ENCODER_SIDE:
@@ -87,7 +90,7 @@ class StableCodecTask:
         if stage.part == ENTROPY:
             self.codec.requires_grad_(False)
             self.codec.entropy.train_positions()
-        fused = self.repeats and device.type == "cuda"
+        fused = device.type == "cuda" and not os.environ.get("LCODEC_EAGER")
         distortion = Distortion(stage.loss, stage.vgg_crop, fused)
         self.distortion = distortion.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator = discriminator_for(stage.loss, self.distortion)
@@ -95,7 +98,7 @@ class StableCodecTask:
             self.model["discriminator"] = self.discriminator
 
     @property
-    def repeats(self) -> bool:
+    def capturable(self) -> bool:
         return self.stage.annealing[0] == self.stage.annealing[1]
 
     def is_foreign(self, name: str) -> bool:
@@ -115,7 +118,7 @@ class StableCodecTask:
         if self.stage.jump:
             # Lambda alone would take hundreds of steps to move the gains from rich rates to the targets.
             self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
-        elif under(weights, "control."):
+        elif self.stage.part == ALL and under(weights, "control."):
             take_over(self.control, weights, "control.")
 
     @torch.no_grad()
@@ -140,7 +143,7 @@ class StableCodecTask:
         pixels = to_unit(batch, self.device)
         if self.stage.part == ENTROPY:
             return entropy_loss(self.codec, pixels, self.codec.config.rate_range)
-        rate = torch.rand(len(batch), device=self.device)
+        rate = torch.rand(len(batch), device=self.device) ** self.stage.rate_power
         target = self._target(rate, step)
         with autocast(self.device):
             with torch.set_grad_enabled(self.stage.part != DECODER):

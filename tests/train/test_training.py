@@ -47,7 +47,7 @@ from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
 from latentcodec.train.run import export_stage, train_stage
-from latentcodec.train.stages import ADAM, DECODER, ENTROPY, STAGES, LossWeights, Stage
+from latentcodec.train.stages import ADAM, ALL, DECODER, ENTROPY, STAGES, LossWeights, Stage
 from latentcodec.train.tasks import ENCODER_SIDE, StableCodecTask, VaeTask
 from latentcodec.weights import store
 from tests import tiny
@@ -145,8 +145,8 @@ def test_a_decoder_is_trained_alone(coded: bool, photos: Path, tmp_path: Path, m
     assert torch.equal(task.codec.vae.encoder.layers[0].weight, before["codec.vae.encoder.layers.0.weight"])
 
 
-class Asked(TorchDispatchMode):
-    """What of a step needs the host: values read from the device, or sizes that depend on values."""
+class HostReads(TorchDispatchMode):
+    """Notes what has to wait for a device: values read from it, and sizes that depend on values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,25 +158,25 @@ class Asked(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(("part", "coded"), [("all", False), ("all", True), (DECODER, True)])
+@pytest.mark.parametrize(("part", "coded"), [(ALL, False), (ALL, True), (DECODER, True), (ENTROPY, False)])
 def test_a_gpu_can_record_a_step(part: str, coded: bool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
     monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
     loss = dataclasses.replace(PICTURE.loss, ms_ssim=0.1)
     task = StableCodecTask(dataclasses.replace(PICTURE, crop=128, part=part, coded=coded, loss=loss), CPU, CONFIG)
-    assert task.repeats
+    assert task.capturable
     batch = torch.randint(256, (2, 3, 128, 128), dtype=torch.uint8)
     task.loss(batch, 0)  # which builds what is built once
-    with Asked() as asked:
+    with HostReads() as reads:
         loss_of_step, _ = task.loss(batch, 1)
         loss_of_step.backward()
         torch.nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
-    assert not asked.calls
+    assert not reads.calls
     analysed = task.codec.analysis.state_dict(keep_vars=True).values()
-    assert any(p.grad is not None and p.grad.any() for p in analysed) == (part != DECODER)
-    with Asked() as asked:
+    assert any(p.grad is not None and p.grad.any() for p in analysed) == (part == ALL)
+    with HostReads() as reads:
         loss_of_step.item()
-    assert asked.calls
+    assert reads.calls
 
 
 def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None:
