@@ -80,4 +80,8 @@ train-mini: install  ## train the shipped model from nothing: make train-mini DA
 	$(BIN)/lcodec train entropy --data $(DATA) $(if $(wildcard runs/entropy/state.pt),,--start runs/polish.safetensors)
 	$(BIN)/lcodec train entropy --export runs/entropy.safetensors
 	$(BIN)/lcodec train retouch --data $(DATA) $(if $(wildcard runs/retouch/state.pt),,--start runs/entropy.safetensors)
-	$(BIN)/lcodec train retouch --export runs/stablecodec-mini.safetensors --average-with runs/entropy.safetensors
+	$(BIN)/lcodec train retouch --export runs/retouch.safetensors --average-with runs/entropy.safetensors
+	$(BIN)/lcodec train mature --data $(DATA) $(if $(wildcard runs/mature/state.pt),,--start runs/retouch.safetensors)
+	$(BIN)/lcodec train mature --export runs/mature.safetensors --average-with runs/retouch.safetensors --share 0.8
+	$(BIN)/lcodec train mature-entropy --data $(DATA) $(if $(wildcard runs/mature-entropy/state.pt),,--start runs/mature.safetensors)
+	$(BIN)/lcodec train mature-entropy --export runs/stablecodec-mini.safetensors

@@ -62,8 +62,6 @@ class Stage:
     part: str = ALL  # of the model, that is trained
     # Whether y^ is rounded as in files. For a decoder alone no lambda decides then, and all rates count alike.
     coded: bool = False
-    # Rates are drawn as a uniform number to this power: above one, low ones more often.
-    rate_power: float = 1.0
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
     # Whether the stage begins at other rates than the one before ended at: gains are searched anew, lambda is a guess.
@@ -75,12 +73,10 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
-        if (self.coded or self.rate_power != 1) and self.task != "stablecodec":
-            raise ValueError("coded and rate_power are for task stablecodec")
-        if self.coded and self.part not in (ALL, DECODER):
-            raise ValueError("coded is for what makes pixels")
-        if self.rate_power <= 0 or (self.loss.ms_ssim and self.crop < LEAST_FOR_MS_SSIM):
-            raise ValueError(f"rate_power is more than 0, and MS-SSIM wants crops of {LEAST_FOR_MS_SSIM} pixels")
+        if self.coded and (self.task != "stablecodec" or self.part not in (ALL, DECODER)):
+            raise ValueError("coded is for task stablecodec, and for what makes pixels")
+        if self.loss.ms_ssim and self.crop < LEAST_FOR_MS_SSIM:
+            raise ValueError(f"MS-SSIM wants crops of {LEAST_FOR_MS_SSIM} pixels")
         if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):
             raise ValueError(f"optimiser is one of {', '.join(OPTIMISERS)}; drops are pairs of numbers")
         if min(self.steps, self.batch, self.crop, self.warmup_steps) < 1 or self.decay <= 0:
@@ -288,15 +284,6 @@ MATURE = replace(
     coded=True,
 )
 MATURE_ENTROPY = replace(STABLECODEC_ENTROPY, name="mature-entropy", start=MATURE.name)
-# Gives back to low rates, which weigh least in `mature`, what it took from them.
-MATURE_RETOUCH = replace(
-    RETOUCH,
-    name="mature-retouch",
-    start=MATURE_ENTROPY.name,
-    steps=1000,
-    loss=replace(MATURE.loss, adversarial=0.0),
-    rate_power=2.0,
-)
 STABLECODEC = (
     PICTURE,
     REALISM,
@@ -309,7 +296,6 @@ STABLECODEC = (
     RETOUCH,
     MATURE,
     MATURE_ENTROPY,
-    MATURE_RETOUCH,
 )
 # Implicit bitrate pruning: a rich code first, then the jump to the rates that are wanted, where the code finds out what
 # to leave out. At mini scale for all rates at once; not run at its full length: docs/stablecodec.md.

@@ -143,7 +143,7 @@ class StableCodecTask:
         pixels = to_unit(batch, self.device)
         if self.stage.part == ENTROPY:
             return entropy_loss(self.codec, pixels, self.codec.config.rate_range)
-        rate = torch.rand(len(batch), device=self.device) ** self.stage.rate_power
+        rate = torch.rand(len(batch), device=self.device)
         target = self._target(rate, step)
         with autocast(self.device):
             with torch.set_grad_enabled(self.stage.part != DECODER):
