@@ -112,12 +112,12 @@ def test_names_of_methods_that_make_no_sense(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_method_that_is_tuned() -> None:
-    """As the encoder tunes: more decibels of as many bytes."""
+    """As the encoder tunes: more decibels of as many bytes, above all where these are few."""
     pixels = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:192, :192]
     usual, tuned = (codec_named(name, "cpu") for name in ("stablecodec", "stablecodec:1:psnr"))
-    files = [codec.encode(pixels, BppBudget(0.06)).data for codec in (usual, tuned)]
+    files = [codec.encode(pixels, BppBudget(0.03)).data for codec in (usual, tuned)]
     fidelity = [psnr(pixels, codec.decode(data, (192, 192))) for codec, data in zip((usual, tuned), files, strict=True)]
-    assert fidelity[1] > fidelity[0] + 0.05
+    assert fidelity[1] > fidelity[0] + 0.3
 
 
 def test_a_method_with_model_and_effort() -> None:
