@@ -1,7 +1,7 @@
 """A step's loss and gradients as one CUDA graph.
 
 A step of a small model is some thousands of small kernels, which a host launches more slowly than a GPU runs them.
-Recorded once, they are launched at once.
+Captured once, they are launched at once.
 """
 
 from collections.abc import Callable

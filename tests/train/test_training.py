@@ -159,7 +159,7 @@ class HostReads(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(("part", "coded"), [(ALL, False), (ALL, True), (DECODER, True), (ENTROPY, False)])
-def test_a_gpu_can_record_a_step(part: str, coded: bool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_can_be_captured(part: str, coded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objective.store, "load", lambda name: SimpleNamespace(tensors={}))
     monkeypatch.setattr(objective, "load_lpips", lambda arrays, network: LPIPS(VGG16(1)).requires_grad_(False))
     loss = dataclasses.replace(PICTURE.loss, ms_ssim=0.1)
