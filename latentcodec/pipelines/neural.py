@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Pixels
-from latentcodec.models.blocks.integers import CodedLatents, IntegerEntropyModel, Quantiser
+from latentcodec.models.blocks.integers import CodedLatents, IntegerEntropyModel, Rounding
 from latentcodec.models.blocks.noise import tile_at
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.blocks.shipping import float_tensors
@@ -49,6 +49,7 @@ from latentcodec.rate import Quality
 # thrift gives higher PSNR, and from some point on less of what perception measures: the fewer the bits, the later.
 LEAST_THRIFT = 0.01
 RATES, THRIFTS = (90, 120), (0.02, LEAST_THRIFT)  # between these, linear
+SHARES_OF_Z = (1.0, 0.0)  # of that, what hyper-latents are rounded with where a model gains from it; linear as well
 TUNED_THRIFT = {PSNR: 0.07, SSIM: 0.03}
 Networks = TypeVar("Networks", StableCodec, Sodec)
 
@@ -58,17 +59,13 @@ def least_thrift(rate: int) -> float:
     return float(np.interp(rate, RATES, THRIFTS))
 
 
-def rounding(rate: int, least: float | None, more: float = 0.0) -> Quantiser:
-    """With a thrift of `least`, or that of the rate, and more."""
-    return rate_distortion_rounding((least_thrift(rate) if least is None else least) + more)
-
-
 class NeuralPipeline(ABC, Generic[Networks]):
     """A model with its weights on one device."""
 
     codec_id: int
     y_per_z: int  # positions of y along a side of one position of z
     refinable = True
+    thrifty_z = False  # whether z is rounded with regard to its bits, where they are few
     effort_thrift: float | None = None  # at every rate, with effort; None: as without
 
     def __init__(self, fingerprint: int, networks: Networks, entropy: IntegerEntropyModel, device: torch.device):
@@ -143,7 +140,7 @@ class NeuralPipeline(ABC, Generic[Networks]):
         sources = cache(source)
 
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
-            encoded = self._code(rate, sources(rate), rounding(rate, least, thrift))
+            encoded = self._code(rate, sources(rate), self._rounding(rate, least, thrift))
             return len(encoded.payload), encoded
 
         if isinstance(target, Quality):
@@ -200,16 +197,22 @@ class NeuralPipeline(ABC, Generic[Networks]):
             z = self._networks.entropy.hyper_analysis(y, self._rate(rate))
         return z[0].float().cpu().numpy(), y[0].cpu().numpy()
 
-    def _code(self, rate: int, source: Source, quantise: Quantiser) -> Encoded:
+    def _code(self, rate: int, source: Source, rounding: Rounding) -> Encoded:
         shape = source[0].shape[1], source[0].shape[2]
         coder, counter = SymbolEncoder(self._networks.config.packing), BitCounter(self._networks.config.packing)
-        latents = self._entropy.code(Both(coder, counter), rate, shape, source, quantise)
+        latents = self._entropy.code(Both(coder, counter), rate, shape, source, rounding)
         return Encoded(rate, latents.digest(), coder.finish(), counter.bits)
+
+    def _rounding(self, rate: int, least: float | None, more: float = 0.0) -> Rounding:
+        """With a thrift of `least`, or that of the rate, and more."""
+        thrift = (least_thrift(rate) if least is None else least) + more
+        share = float(np.interp(rate, RATES, SHARES_OF_Z)) if self.thrifty_z else 0.0
+        return Rounding(rate_distortion_rounding(share * thrift), rate_distortion_rounding(thrift))
 
     def measure(self, source: Source, rate: int, least: float | None = None) -> tuple[CodedLatents, float]:
         """(z, y) -> what a decoder would know, and the bits that it costs, with a thrift of `least`."""
         counter = BitCounter(self._networks.config.packing)
-        latents = self._entropy.code(counter, rate, source[0].shape[1:], source, rounding(rate, least))
+        latents = self._entropy.code(counter, rate, source[0].shape[1:], source, self._rounding(rate, least))
         return latents, counter.bits
 
     def _expected(self, pixels: int) -> Curve:

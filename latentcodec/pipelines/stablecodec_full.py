@@ -20,6 +20,7 @@ from latentcodec.coding.packing import Packing
 from latentcodec.coding.symbols import BitCounter, SymbolDecoder, SymbolEncoder
 from latentcodec.errors import CorruptError, InputError, WeightsError
 from latentcodec.image import Pixels
+from latentcodec.models.blocks.integers import Rounding
 from latentcodec.models.diffusion.prompt import text_state
 from latentcodec.models.diffusion.quicken import quicken
 from latentcodec.models.stablecodec.full.checkpoint import convert
@@ -141,8 +142,8 @@ class FullStableCodecPipeline:
 
         def evaluate(rate: int, thrift: float) -> tuple[int, Encoded]:
             coder, counter = SymbolEncoder(PACKING), BitCounter(PACKING)
-            quantise = rate_distortion_rounding(thrift)
-            coded = self._entropy.code(Both(coder, counter), rate, source[0].shape[1:], source, quantise)
+            rounding = Rounding(y=rate_distortion_rounding(thrift))
+            coded = self._entropy.code(Both(coder, counter), rate, source[0].shape[1:], source, rounding)
             encoded = Encoded(rate, coded.digest(), coder.finish(), counter.bits)
             return len(encoded.payload), encoded
 

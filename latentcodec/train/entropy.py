@@ -4,6 +4,9 @@ Beside the transforms it is trained on stand-ins for symbols, at rates that stil
 step. Without networks for pixels and perception a step costs a fraction of that, and every crop serves several rates.
 """
 
+from functools import partial
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -12,7 +15,7 @@ from latentcodec.models.blocks.information import gaussian_information, rate_pro
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.sodec.model import Sodec
 from latentcodec.models.stablecodec.model import StableCodec
-from latentcodec.pipelines.neural import LEAST_THRIFT, RATES, THRIFTS
+from latentcodec.pipelines.neural import RATES, SHARES_OF_Z, THRIFTS
 from latentcodec.train.graph import Figures
 from latentcodec.train.loop import autocast
 from latentcodec.train.rate import target_bpp
@@ -30,39 +33,47 @@ def entropy_loss(codec: StableCodec | Sodec, pixels: Tensor, rate_range: tuple[f
     with torch.no_grad(), autocast(pixels.device):
         first, second = (part.repeat_interleave(RATES_PER_CROP, 0) for part in codec.prepare(pixels))
         y = codec.analyse(first, second, rate).float()
-    known, *_, bits = codec.entropy(y, rate, as_coded)
+    thrift = thrift_in_files(rate, of_z=isinstance(codec, StableCodec))
+    known, *_, bits = codec.entropy(y, rate, partial(as_coded, thrift=thrift))
     error = (known - y).square().sum((1, 2, 3))
     per_pixel, target = 1 / (pixels.shape[2] * pixels.shape[3]), target_bpp(rate, rate_range)
     loss = (bits * per_pixel / target).mean()
     return loss, {"rate_ratio": loss.detach(), "error": error.detach().mean() * per_pixel}
 
 
-def thrift_in_files(rate: Tensor) -> Tensor:
-    """Rates [B] in 0..1 -> with what thrift encoders round there, [B, 1, 1, 1]: to fill a budget they take more."""
-    (low, high), (at_low, at_high) = RATES, THRIFTS
-    least = at_low + ((RATE_STEPS * rate - low) / (high - low)).clamp(0, 1) * (at_high - at_low)
-    return (least * torch.empty_like(least).uniform_(*MORE_THRIFT))[:, None, None, None]
+class Thrift(NamedTuple):
+    """With what an encoder rounds y and z: one number, or one per picture [B, 1, 1, 1]."""
+
+    y: Tensor | float
+    z: Tensor | float
 
 
-def as_coded(
-    residual: Tensor, position: Tensor, thrifty: bool, thrift: Tensor | float = LEAST_THRIFT
-) -> tuple[Tensor, Tensor]:
-    """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count.
+def thrift_in_files(rate: Tensor, of_z: bool) -> Thrift:
+    """Rates [B] in 0..1 -> with what thrift encoders round there: to fill a budget they take more than the least.
 
-    `thrift`: of those that are rounded thriftily, one number or one per picture [B, 1, 1, 1].
+    `of_z`: whether hyper-latents are rounded thriftily as well, where bits are few.
     """
-    thrift = thrift if thrifty else 0.0
+    (low, high), (at_low, at_high) = RATES, THRIFTS
+    way = ((RATE_STEPS * rate - low) / (high - low)).clamp(0, 1)
+    thrift = (at_low + way * (at_high - at_low)) * torch.empty_like(way).uniform_(*MORE_THRIFT)
+    share = SHARES_OF_Z[0] + way * (SHARES_OF_Z[1] - SHARES_OF_Z[0]) if of_z else torch.zeros_like(way)
+    return Thrift(thrift[:, None, None, None], (share * thrift)[:, None, None, None])
+
+
+def as_coded(residual: Tensor, position: Tensor, is_y: bool, thrift: Thrift) -> tuple[Tensor, Tensor]:
+    """Symbols as pipelines/rounding.py chooses them, with the gradient of the identity: to decode, and to count."""
+    weight = thrift.y if is_y else thrift.z
     with torch.no_grad():
         table, nearest = position.round(), residual.round()
         lower = nearest - nearest.sign()
         saved = gaussian_information(nearest, table) - gaussian_information(lower, table)
         added = (residual - lower).square() - (residual - nearest).square()
-        symbol = torch.where(added < thrift * saved, lower, nearest)
+        symbol = torch.where(added < weight * saved, lower, nearest)
         symbol = torch.where(table < FIRST_CODED_TABLE, 0, symbol)
     symbol = residual + (symbol - residual).detach()
     return symbol, symbol
 
 
-def decoded_as_coded(residual: Tensor, position: Tensor, thrifty: bool, thrift: Tensor) -> tuple[Tensor, Tensor]:
+def decoded_as_coded(residual: Tensor, position: Tensor, is_y: bool, thrift: Thrift) -> tuple[Tensor, Tensor]:
     """To decode, symbols as `as_coded` has them; to count, what transforms learn rates from."""
-    return as_coded(residual, position, thrifty, thrift)[0], rate_proxy(residual, position)
+    return as_coded(residual, position, is_y, thrift)[0], rate_proxy(residual, position)

@@ -176,7 +176,7 @@ class StableCodecTask:
         alone = self.stage.part == DECODER
         symbolise: Symbolise = as_trained
         if self.stage.coded:
-            symbolise = partial(as_coded if alone else decoded_as_coded, thrift=thrift_in_files(rate))
+            symbolise = partial(as_coded if alone else decoded_as_coded, thrift=thrift_in_files(rate, of_z=True))
         # The entropy model learns every rate with the same weight, relative to what the rate spends; weighted by
         # lambda as the transforms are, it would hardly learn the high ones.
         scale = self.control.weight(rate) ** (1 + BALANCE) * target

@@ -22,6 +22,7 @@ from latentcodec.coding.tables import TOTAL
 from latentcodec.errors import CorruptError, InputError, LimitError, WeightsError
 from latentcodec.image import Picture, read_rgb, write_picture
 from latentcodec.limits import Limits
+from latentcodec.models.blocks.integers import Rounding
 from latentcodec.models.diffusion import layerwise, prompt
 from latentcodec.models.diffusion.config import StableDiffusionConfig
 from latentcodec.models.stablecodec.full import checkpoint as published
@@ -744,7 +745,7 @@ def test_budgets_at_published_rates_are_filled() -> None:
             latents: tuple[np.ndarray, np.ndarray] = latents,
         ) -> tuple[int, int]:
             coder = SymbolEncoder(PACKING)
-            model.code(coder, rate, latents[0].shape[1:], latents, rate_distortion_rounding(thrift))
+            model.code(coder, rate, latents[0].shape[1:], latents, Rounding(y=rate_distortion_rounding(thrift)))
             size = len(coder.finish())
             return size, size
 

@@ -21,6 +21,7 @@ from latentcodec.pipelines.base import PayloadBudget, Settings
 from latentcodec.pipelines.judged import JudgedPicture
 from latentcodec.pipelines.objective import PerceptualError, SquaredError, objective_for
 from latentcodec.pipelines.refinement import ROUNDS, Comparison, Refinement, Source
+from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.weights import store
 from tests import tiny
 
@@ -226,6 +227,27 @@ def test_what_is_within_reach_without_tuning_is_with_it(settings: Settings, best
     most = len(api.encode(pixels, "100", device="cpu"))
     data = api.encode(pixels, f"{most}B", device="cpu", settings=settings, best_effort=best_effort)
     assert 0.99 * most <= len(data) <= most
+
+
+def test_hyper_latents_give_way_where_bits_are_fewest(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = read_rgb(PHOTO)
+    budget = 0.005 * pixels.shape[0] * pixels.shape[1] / 8
+    assert 0.95 * budget <= len(api.encode(pixels, "0.005bpp", device="cpu")) <= budget
+    monkeypatch.setattr(neural, "SHARES_OF_Z", (0.0, 0.0))
+    with pytest.raises(BudgetError):
+        api.encode(pixels, "0.005bpp", device="cpu")
+
+
+@pytest.mark.parametrize(("rate", "of_z"), [(0, 0.03), (90, 0.03), (105, 0.0125), (120, 0.0), (255, 0.0)])
+def test_how_thriftily_hyper_latents_are_rounded(monkeypatch: pytest.MonkeyPatch, rate: int, of_z: float) -> None:
+    weights: list[float] = []
+    monkeypatch.setattr(neural, "rate_distortion_rounding", weights.append)
+    pipeline = StableCodecPipeline.__new__(StableCodecPipeline)
+    pipeline._rounding(rate, None, 0.01)
+    assert weights == pytest.approx([of_z, neural.least_thrift(rate) + 0.01])
+    pipeline.thrifty_z = False  # as of SODEC, whose pictures are made of z too
+    pipeline._rounding(rate, None)
+    assert weights[2] == 0
 
 
 def test_rounding_is_thriftier_where_bits_are_few(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
-from latentcodec.pipelines.neural import LEAST_THRIFT, least_thrift
+from latentcodec.pipelines.neural import least_thrift
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.rounding import rate_distortion_rounding
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
@@ -42,7 +42,7 @@ from latentcodec.train.data import (
     prefetch_by_processes,
     to_unit,
 )
-from latentcodec.train.entropy import as_coded, thrift_in_files
+from latentcodec.train.entropy import Thrift, as_coded, thrift_in_files
 from latentcodec.train.loop import Log, Trainer, learning_rate, load_state
 from latentcodec.train.objective import texture_distance
 from latentcodec.train.rate import RateControl, scale_gradient, target_bpp
@@ -200,15 +200,15 @@ def test_an_entropy_model_is_trained_alone(photos: Path, tmp_path: Path) -> None
         assert torch.equal(after[name][:half], before[name][:half])
 
 
-@pytest.mark.parametrize(("thrifty", "thrift"), [(False, 0.1), (True, LEAST_THRIFT), (True, 0.05)])
-def test_symbols_are_those_that_an_encoder_codes(thrifty: bool, thrift: float) -> None:
+@pytest.mark.parametrize(("is_y", "thrift"), [(False, Thrift(0.1, 0.04)), (True, Thrift(0.05, 0.0))])
+def test_symbols_are_those_that_an_encoder_codes(is_y: bool, thrift: Thrift) -> None:
     random = np.random.default_rng(5)
     tables = random.integers(0, TABLES, 20_000).astype(np.uint8)
     residual = (random.normal(size=len(tables)) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.float32)
-    coded = codable(tables, rate_distortion_rounding(thrift if thrifty else 0.0)(residual, tables))
+    coded = codable(tables, rate_distortion_rounding(thrift.y if is_y else thrift.z)(residual, tables))
     position = torch.from_numpy(tables).float()
     leaf = torch.from_numpy(residual).requires_grad_()
-    decoded, counted = as_coded(leaf, position, thrifty, thrift)
+    decoded, counted = as_coded(leaf, position, is_y, thrift)
     assert (decoded.detach().numpy() != coded).mean() < 1e-3  # information is rounded in tables
     assert torch.equal(decoded, counted)
     assert (torch.autograd.grad(decoded.sum(), leaf)[0] == 1).all()
@@ -217,7 +217,7 @@ def test_symbols_are_those_that_an_encoder_codes(thrifty: bool, thrift: float) -
 def test_a_decoder_sees_as_much_thrift_as_files_have() -> None:
     rates = torch.tensor([0.0, 105 / 255, 1.0])
     least = torch.tensor([least_thrift(round(255 * rate)) for rate in rates.tolist()])
-    drawn = torch.stack([thrift_in_files(rates).flatten() / least for _ in range(200)])
+    drawn = torch.stack([thrift_in_files(rates, of_z=True).y.flatten() / least for _ in range(200)])
     assert (drawn.min(), drawn.max()) == (pytest.approx(1, abs=0.05), pytest.approx(2.5, abs=0.05))
 
 

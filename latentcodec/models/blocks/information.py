@@ -12,7 +12,7 @@ from latentcodec.coding.tables import GAUSSIAN, LOG_SCALE_STEP, LOGISTIC, SMALLE
 
 PROBABILITY_FLOOR = 1e-16
 NOISE_FROM_POSITION = 12.0  # standard deviation 0.34
-# Latents minus means, positions in the list of tables, whether an encoder rounds them with regard to rate -> stand-ins
+# Latents minus means, positions in the list of tables, whether they are those of y (z has no means) -> stand-ins
 # for symbols: to be decoded, and to be counted.
 Symbolise = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 
@@ -60,7 +60,7 @@ def logistic_information(residual: Tensor, position: Tensor) -> Tensor:
 INFORMATION = {GAUSSIAN: gaussian_information, LOGISTIC: logistic_information}  # by the first table of a shape
 
 
-def as_trained(residual: Tensor, position: Tensor, thrifty: bool) -> tuple[Tensor, Tensor]:
+def as_trained(residual: Tensor, position: Tensor, is_y: bool) -> tuple[Tensor, Tensor]:
     """What stands for a symbol while transforms are trained with it: where it is decoded, and where it is counted."""
     return round_through(residual), rate_proxy(residual, position)
 

@@ -42,6 +42,17 @@ def nearest(x: Floats, tables: TableIndex) -> npt.NDArray[np.int32]:
     return round_half_even(x)
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How an encoder makes symbols of z, and of y minus its means. No decoder needs to know."""
+
+    z: Quantiser = nearest
+    y: Quantiser = nearest
+
+
+PLAIN = Rounding()
+
+
 def table_index(position: Integers) -> TableIndex:
     """Position in the list of tables -> the nearest there is."""
     return np.clip(position, 0, TABLES - 1).astype(np.uint8)
@@ -72,7 +83,7 @@ class IntegerEntropyModel(Protocol):
         rate: int,
         shape: tuple[int, int],
         source: tuple[Floats, Floats] | None = None,
-        quantise: Quantiser = nearest,
+        rounding: Rounding = PLAIN,
     ) -> CodedLatents:
         """Latents <-> coder at rate 0..255. `shape` is that of z, (height, width); `source` is (z, y) when encoding.
 
@@ -95,12 +106,14 @@ class IntegerNetworks:
         self.z_channels: int = arrays["prior"].shape[1]
         self.y_channels: int = arrays["offset"].shape[1]
 
-    def code_z(self, coder: Coder, rate: int, shape: tuple[int, int], z: Floats | None) -> npt.NDArray[np.int32]:
+    def code_z(
+        self, coder: Coder, rate: int, shape: tuple[int, int], z: Floats | None, quantise: Quantiser
+    ) -> npt.NDArray[np.int32]:
         """z [Cz, h, w], each channel with the table that its prior has at this rate."""
         positions = interpolate_knots(self.knots["prior"], rate)
         channel_tables = table_index(shift_round(positions, ACTIVATION_BITS))
         tables = np.repeat(channel_tables, shape[0] * shape[1])
-        symbols = None if z is None else round_half_even(z).ravel()
+        symbols = None if z is None else quantise(z.ravel(), tables)
         return coder.code(tables, symbols).reshape(self.z_channels, *shape)
 
     def sums(self, name: str, x: Integers) -> Integers:

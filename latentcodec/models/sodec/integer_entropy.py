@@ -20,11 +20,11 @@ from latentcodec.coding.symbols import Coder, TableIndex
 from latentcodec.models.blocks.integers import (
     MEAN_BITS,
     MEAN_LIMIT,
+    PLAIN,
     CodedLatents,
     Floats,
     IntegerNetworks,
-    Quantiser,
-    nearest,
+    Rounding,
     table_index,
 )
 
@@ -38,15 +38,15 @@ class IntegerHyperprior(IntegerNetworks):
         rate: int,
         shape: tuple[int, int],
         source: tuple[Floats, Floats] | None = None,
-        quantise: Quantiser = nearest,
+        rounding: Rounding = PLAIN,
     ) -> CodedLatents:
         """See IntegerEntropyModel."""
-        z = self.code_z(coder, rate, shape, None if source is None else source[0])
+        z = self.code_z(coder, rate, shape, None if source is None else source[0], rounding.z)
         mean, tables = self._parameters(z, rate)
         symbols = None
         if source is not None:
             residual = source[1] - (mean / (1 << MEAN_BITS)).astype(np.float32)
-            symbols = quantise(residual.ravel(), tables.ravel())
+            symbols = rounding.y(residual.ravel(), tables.ravel())
         coded = coder.code(tables.ravel(), symbols).astype(np.int64).reshape(mean.shape)
         return CodedLatents(z, (coded << MEAN_BITS) + mean)
 

@@ -23,11 +23,12 @@ from latentcodec.coding.symbols import Coder, TableIndex
 from latentcodec.models.blocks.integers import (
     MEAN_BITS,
     MEAN_LIMIT,
+    PLAIN,
     CodedLatents,
     Floats,
     IntegerNetworks,
     Quantiser,
-    nearest,
+    Rounding,
     table_index,
 )
 from latentcodec.models.blocks.products import TORCH
@@ -56,14 +57,14 @@ class IntegerEntropy(IntegerNetworks):
         rate: int,
         shape: tuple[int, int],
         source: tuple[Floats, Floats] | None = None,
-        quantise: Quantiser = nearest,
+        rounding: Rounding = PLAIN,
     ) -> CodedLatents:
         """See IntegerEntropyModel."""
-        z = self.code_z(coder, rate, shape, None if source is None else source[0])
+        z = self.code_z(coder, rate, shape, None if source is None else source[0], rounding.z)
         base = self._base(z, rate)
         known = np.zeros((self.y_channels, 2 * shape[0], 2 * shape[1]), np.int64)
         for step in range(STEPS):
-            self._code_step(coder, rate, step, base, known, None if source is None else source[1], quantise)
+            self._code_step(coder, rate, step, base, known, None if source is None else source[1], rounding.y)
         return CodedLatents(z, known)
 
     def _base(self, z: npt.NDArray[np.int32], rate: int) -> Integers:

@@ -17,7 +17,7 @@ from latentcodec.coding.fixedpoint import Integers
 from latentcodec.coding.symbols import Coder, Frequencies, TableIndex
 from latentcodec.coding.tables import LARGEST_SYMBOL, LOG_SCALE_STEP, SMALLEST_SCALE
 from latentcodec.errors import CorruptError, WeightsError
-from latentcodec.models.blocks.integers import Floats, Quantiser, nearest, table_index
+from latentcodec.models.blocks.integers import PLAIN, Floats, Quantiser, Rounding, table_index
 from latentcodec.models.blocks.quadtree import STEPS, step_mask
 from latentcodec.models.stablecodec.full.codec import LatentCodec
 from latentcodec.models.stablecodec.full.density import REACH
@@ -66,7 +66,7 @@ class GuardedEntropy:
         rate: int,
         shape: tuple[int, int],
         source: tuple[Floats, Floats] | None = None,
-        quantise: Quantiser = nearest,
+        rounding: Rounding = PLAIN,
     ) -> GuardedLatents:
         """Latents <-> coder at rate 0..255. `shape` is that of z; `source` is (z, y), not scaled, when encoding."""
         z = self._code_z(coder, shape, None if source is None else source[0])
@@ -76,7 +76,7 @@ class GuardedEntropy:
         for step in range(STEPS):
             mask = step_mask(step, *joined.shape)
             wanted = None if source is None else source[1][mask]
-            joined[mask], values = self._code_step(coder, rate, step, base, mask, wanted, quantise)
+            joined[mask], values = self._code_step(coder, rate, step, base, mask, wanted, rounding.y)
             decoded = torch.zeros_like(base)
             decoded[0, torch.from_numpy(mask)] = torch.from_numpy(values)
             where = torch.from_numpy(mask)[None].double()
