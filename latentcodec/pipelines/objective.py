@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latentcodec.metrics import structural
 from latentcodec.metrics.external import require
 from latentcodec.metrics.perceptual import LPIPS, AlexNet, load_lpips
 from latentcodec.metrics.registry import METRICS
@@ -25,6 +26,7 @@ Objective = Callable[[Tensor, int], Tensor]
 # Of the squared error beside LPIPS, by rate 0..255, linear between. Where bits are many it brings decibels that cost
 # perception nothing; where they are few they do.
 RATES, MSE_WEIGHTS = (75, 138, 196), (5.0, 40.0, 80.0)
+MS_SSIM_WEIGHT = 0.5  # of 1 - MS-SSIM beside them, which keeps structure: edges and lettering
 ALEX_STRIDE = 4
 SMALLEST_SIDE = 40  # of what AlexNet can see
 SMALLEST_SCALES = 161  # of what five scales of SSIM can see
@@ -32,14 +34,20 @@ SMALLEST_WINDOW = 11  # of SSIM
 
 
 class PerceptualError:
-    """LPIPS (AlexNet), and enough of the mean squared error for colours and edges to stay in place."""
+    """LPIPS (AlexNet), with 1 - MS-SSIM and enough of the squared error for colours and edges to stay in place.
 
-    def __init__(self, original: Tensor, mse_weight: float = MSE_WEIGHTS[0]):
+    What a picture is too small for is left out.
+    """
+
+    def __init__(self, original: Tensor, mse_weight: float = MSE_WEIGHTS[0], ms_ssim_weight: float = 0.0):
         self._original, self._mse_weight = original, mse_weight
+        self._ms_ssim_weight = ms_ssim_weight if min(original.shape[2:]) >= structural.SMALLEST_SIDE else 0.0
         self._features: dict[int, list[Tensor]] = {}
 
     def __call__(self, output: Tensor, number: int) -> Tensor:
         error = self._mse_weight * F.mse_loss(output, self._original)
+        if self._ms_ssim_weight:
+            error = error + self._ms_ssim_weight * (1 - structural.ms_ssim(output, self._original).mean())
         phase = number % ALEX_STRIDE
         seen = _from_phase(output, phase).clamp(0, 1)
         if min(seen.shape[2:]) < SMALLEST_SIDE:
@@ -88,7 +96,8 @@ class StructuralError:
 def objective_for(tune: str, rate: int) -> Callable[[Tensor], Objective]:
     """What `--tune` stands for at a rate 0..255: an original -> its objective."""
     if tune == PERCEPTUAL:
-        return partial(PerceptualError, mse_weight=float(np.interp(rate, RATES, MSE_WEIGHTS)))
+        mse_weight = float(np.interp(rate, RATES, MSE_WEIGHTS))
+        return partial(PerceptualError, mse_weight=mse_weight, ms_ssim_weight=MS_SSIM_WEIGHT)
     return SquaredError if tune == PSNR else StructuralError
 
 

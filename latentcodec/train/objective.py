@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from latentcodec.metrics.perceptual import VGG16, AlexNet, load_lpips
+from latentcodec.metrics.structural import ms_ssim
 from latentcodec.models.diffusion.vision import ClipEmbedding
 from latentcodec.train.stages import VGG_CROP, LossWeights
 from latentcodec.weights import store
 
 ALEX_STRIDE = 4
 TEXTURE_WINDOW = 96
-SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of MS-SSIM
-SSIM_WINDOW, SSIM_STRIDE = 8, 4
-LUMINANCE, CONTRAST = 0.01**2, 0.03**2  # constants of SSIM for pictures in 0..1
 STATISTIC_FLOOR = 1e-2  # of a layer's mean square: channels that hardly respond say nothing about texture
 
 
@@ -88,38 +86,8 @@ class Distortion(nn.Module):
         return Compared(total, {name: value.detach().mean() for name, value in terms.items()}, features)
 
 
-def ms_ssim(output: Tensor, target: Tensor) -> Tensor:
-    """MS-SSIM (Wang et al. 2003, eq. 7) of pictures [B, 3, H, W] in 0..1, at least 128 on a side -> [B] in 0..1.
-
-    Windows are boxes of 8 pixels in steps of 4, which cost a tenth of Gaussian ones: a term to minimise, no figure to
-    publish.
-    """
-    result = output.new_ones(output.shape[:2])  # a product per channel, whose mean counts
-    for number, weight in enumerate(SCALE_WEIGHTS):
-        if number:
-            output, target = F.avg_pool2d(output, 2), F.avg_pool2d(target, 2)
-        luminance, structure = _ssim_parts(output, target)
-        last = number == len(SCALE_WEIGHTS) - 1
-        parts = structure * luminance if last else structure
-        result = result * parts.mean((2, 3)).clamp_min(1e-3).pow(weight)
-    return result.mean(1)
-
-
 def _unchanged(function: Any) -> Any:
     return function
-
-
-def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Luminance, and contrast times structure, in every window (Wang et al. 2004, eq. 13)."""
-
-    def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, SSIM_WINDOW, SSIM_STRIDE)
-
-    mean_a, mean_b = mean(a), mean(b)
-    variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b
-    covariance = mean(a * b) - mean_a * mean_b
-    luminance = (2 * mean_a * mean_b + LUMINANCE) / (mean_a * mean_a + mean_b * mean_b + LUMINANCE)
-    return luminance, (2 * covariance + CONTRAST) / (variances + CONTRAST)
 
 
 def texture_distance(output: Sequence[Tensor], target: Sequence[Tensor], windows: int = 1) -> Tensor:

@@ -14,6 +14,7 @@ from latentcodec.errors import BudgetError, InputError
 from latentcodec.image import Pixels, read_rgb
 from latentcodec.metrics.distortion import psnr
 from latentcodec.metrics.perceptual import AlexNet, load_lpips
+from latentcodec.metrics.structural import ms_ssim
 from latentcodec.models.blocks.integers import CodedLatents
 from latentcodec.models.blocks.shipping import float_tensors
 from latentcodec.pipelines import judged, neural
@@ -165,6 +166,12 @@ def test_the_shipped_perceptual_network_is_lpips() -> None:
     assert found == pytest.approx(0.3114, rel=0.01)
     expected = found + 5 * (blurred - photo).square().mean().item()
     assert PerceptualError(photo)(blurred, 0).item() == pytest.approx(expected, rel=0.01)
+    structure = 1 - ms_ssim(blurred, photo).item()
+    assert objective_for("perceptual", 0)(photo)(blurred, 0).item() == pytest.approx(
+        expected + 0.5 * structure, rel=0.01
+    )
+    narrow, small = photo[..., 40:], blurred[..., 40:]  # 120 pixels: too small for MS-SSIM
+    assert objective_for("perceptual", 0)(narrow)(small, 0).item() == PerceptualError(narrow)(small, 0).item()
 
 
 @pytest.mark.slow
