@@ -18,7 +18,7 @@ def ms_ssim(output: Tensor, target: Tensor) -> Tensor:
     result = output.new_ones(output.shape[:2])  # a product per channel, whose mean counts
     for number, weight in enumerate(SCALE_WEIGHTS):
         if number:
-            output, target = F.avg_pool2d(output, 2), F.avg_pool2d(target, 2)
+            output, target = (F.avg_pool2d(picture, 2, ceil_mode=True) for picture in (output, target))
         luminance, structure = _ssim_parts(output, target)
         last = number == len(SCALE_WEIGHTS) - 1
         parts = structure * luminance if last else structure
@@ -30,7 +30,7 @@ def _ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Luminance, and contrast times structure, in every window (Wang et al. 2004, eq. 13)."""
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool2d(x, WINDOW, STRIDE)
+        return F.avg_pool2d(x, WINDOW, STRIDE, ceil_mode=True)  # windows at the border see what there is
 
     mean_a, mean_b = mean(a), mean(b)
     variances = mean(a * a + b * b) - mean_a * mean_a - mean_b * mean_b

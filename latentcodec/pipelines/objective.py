@@ -47,7 +47,7 @@ class PerceptualError:
     def __call__(self, output: Tensor, number: int) -> Tensor:
         error = self._mse_weight * F.mse_loss(output, self._original)
         if self._ms_ssim_weight:
-            error = error + self._ms_ssim_weight * (1 - structural.ms_ssim(output, self._original).mean())
+            error = error + self._ms_ssim_weight * (1 - structural.ms_ssim(output.clamp(0, 1), self._original).mean())
         phase = number % ALEX_STRIDE
         seen = _from_phase(output, phase).clamp(0, 1)
         if min(seen.shape[2:]) < SMALLEST_SIDE:

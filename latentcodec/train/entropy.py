@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latentcodec.coding.tables import FIRST_CODED_TABLE
+from latentcodec.coding.tables import FIRST_CODED_TABLE, TOTAL_BITS
 from latentcodec.models.blocks.information import gaussian_information, rate_proxy
 from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.sodec.model import Sodec
@@ -66,7 +66,9 @@ def as_coded(residual: Tensor, position: Tensor, is_y: bool, thrift: Thrift) -> 
     with torch.no_grad():
         table, nearest = position.round(), residual.round()
         lower = nearest - nearest.sign()
-        saved = gaussian_information(nearest, table) - gaussian_information(lower, table)
+        # No table spends more than that on a symbol, however improbable.
+        dear, cheap = (gaussian_information(x, table).clamp_max(TOTAL_BITS) for x in (nearest, lower))
+        saved = dear - cheap
         added = (residual - lower).square() - (residual - nearest).square()
         symbol = torch.where(added < weight * saved, lower, nearest)
         symbol = torch.where(table < FIRST_CODED_TABLE, 0, symbol)

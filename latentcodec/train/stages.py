@@ -8,7 +8,7 @@ DECODER = "decoder"  # what turns y^ into pixels; what is in a file stays as it 
 CODEC = "codec"  # of SODEC: what writes a file, and the preview
 DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
-ENTROPY = "entropy"  # what the bits of symbols depend on; pictures hardly change
+ENTROPY = "entropy"  # what the bits of symbols depend on; pictures change where rounding follows these
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
 VGG_CROP = 96
 LEAST_FOR_MS_SSIM = 128
@@ -60,7 +60,7 @@ class Stage:
     rate_weights: tuple[float, float] = (1.0, 1.0)  # first guess of lambda at the lowest and highest rate
     autoencoder: str = "mini"  # whose latents the stage is about, for task `overfit`
     part: str = ALL  # of the model, that is trained
-    # Whether y^ is rounded as in files. For a decoder alone no lambda decides then, and all rates count alike.
+    # Whether z^ and y^ are rounded as in files. For a decoder alone no lambda decides then, and all rates count alike.
     coded: bool = False
     # Times as many bits as the rate parameter stands for: at the start, and from half of the stage on.
     annealing: tuple[float, float] = (1.0, 1.0)
@@ -283,7 +283,7 @@ MATURE = replace(
     rate_weights=(650.0, 0.25),
     coded=True,
 )
-MATURE_ENTROPY = replace(STABLECODEC_ENTROPY, name="mature-entropy", start=MATURE.name)
+MATURE_ENTROPY = replace(STABLECODEC_ENTROPY, name="mature-entropy", start=MATURE.name, steps=2000)
 STABLECODEC = (
     PICTURE,
     REALISM,

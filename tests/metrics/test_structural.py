@@ -29,5 +29,14 @@ def test_the_smallest_pictures_it_can_see() -> None:
     picture = torch.rand(1, 3, SMALLEST_SIDE, SMALLEST_SIDE)
     assert ms_ssim(picture, picture).item() == pytest.approx(1)
     assert SMALLEST_SIDE == LEAST_FOR_MS_SSIM
-    with pytest.raises(RuntimeError):
-        ms_ssim(picture[..., 8:, :], picture[..., 8:, :])
+
+
+@pytest.mark.parametrize("side", [129, 150, 191, 193])
+def test_borders_are_seen_at_every_scale(side: int) -> None:
+    torch.manual_seed(0)
+    picture = torch.rand(1, 3, side, side)
+    for rows, columns in ((slice(side - 1, None), slice(None)), (slice(None), slice(side - 1, None))):
+        changed = picture.clone().requires_grad_()
+        (1 - ms_ssim(changed * 0.9, picture)).sum().backward()
+        assert changed.grad is not None
+        assert (changed.grad[..., rows, columns] != 0).all()

@@ -13,11 +13,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentcodec.cli.train import _changed
 from latentcodec.coding.symbols import codable
-from latentcodec.coding.tables import LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
+from latentcodec.coding.tables import LARGEST_SYMBOL, LOG_SCALE_STEP, SMALLEST_SCALE, TABLES
 from latentcodec.errors import InputError
 from latentcodec.image import read_rgb
 from latentcodec.metrics.perceptual import LPIPS, VGG16
 from latentcodec.models.autoencoder import AutoencoderConfig
+from latentcodec.models.blocks.rate import RATE_STEPS
 from latentcodec.models.overfit.fit import Fit, unit
 from latentcodec.models.overfit.function import FittedFunction
 from latentcodec.models.overfit.presets import PRESETS
@@ -26,9 +27,10 @@ from latentcodec.models.stablecodec.export import export, restore
 from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.autoencoders import load_autoencoder
 from latentcodec.pipelines.base import Settings
-from latentcodec.pipelines.neural import least_thrift
+from latentcodec.pipelines.neural import RATES, SHARES_OF_Z, least_thrift
 from latentcodec.pipelines.overfit import OverfitPipeline
 from latentcodec.pipelines.rounding import rate_distortion_rounding
+from latentcodec.pipelines.sodec import SodecPipeline
 from latentcodec.pipelines.stablecodec import StableCodecPipeline
 from latentcodec.rate import Quality
 from latentcodec.train import objective, run
@@ -204,6 +206,7 @@ def test_symbols_are_those_that_an_encoder_codes(is_y: bool, thrift: Thrift) -> 
     random = np.random.default_rng(5)
     tables = random.integers(0, TABLES, 20_000).astype(np.uint8)
     residual = (random.normal(size=len(tables)) * SMALLEST_SCALE * np.exp(LOG_SCALE_STEP * tables)).astype(np.float32)
+    residual[::4] = np.clip(4 * residual[::4], -LARGEST_SYMBOL, LARGEST_SYMBOL)  # some that no table expects
     coded = codable(tables, rate_distortion_rounding(thrift.y if is_y else thrift.z)(residual, tables))
     position = torch.from_numpy(tables).float()
     leaf = torch.from_numpy(residual).requires_grad_()
@@ -218,6 +221,18 @@ def test_a_decoder_sees_as_much_thrift_as_files_have() -> None:
     least = torch.tensor([least_thrift(round(255 * rate)) for rate in rates.tolist()])
     drawn = torch.stack([thrift_in_files(rates, of_z=True).y.flatten() / least for _ in range(200)])
     assert (drawn.min(), drawn.max()) == (pytest.approx(1, abs=0.05), pytest.approx(2.5, abs=0.05))
+
+
+def test_hyper_latents_are_as_thrifty_in_training_as_in_files() -> None:
+    steps = (0, 90, 105, 120, 255)
+    thrift = thrift_in_files(torch.tensor(steps) / RATE_STEPS, of_z=True)
+    assert torch.is_tensor(thrift.z)
+    assert (thrift.z / thrift.y).flatten().tolist() == pytest.approx([1, 1, 0.5, 0, 0], abs=1e-5)
+    assert np.interp(steps, RATES, SHARES_OF_Z).tolist() == pytest.approx([1, 1, 0.5, 0, 0])
+    plain = thrift_in_files(torch.tensor(steps) / RATE_STEPS, of_z=False)
+    assert torch.is_tensor(plain.z)
+    assert not plain.z.any()
+    assert (StableCodecPipeline.thrifty_z, SodecPipeline.thrifty_z) == (True, False)
 
 
 def test_texture_is_the_amount_of_detail_wherever_it_is() -> None:

@@ -32,19 +32,17 @@ Floats = npt.NDArray[np.float32]
 Quantiser = Callable[[Floats, TableIndex], npt.NDArray[np.int32]]  # values minus means, tables -> symbols
 
 
-def round_half_even(x: Floats) -> npt.NDArray[np.int32]:
-    """Plain rounding to the nearest integer."""
-    return np.rint(x).astype(np.int32)
-
-
 def nearest(x: Floats, tables: TableIndex) -> npt.NDArray[np.int32]:
-    """The simplest quantiser."""
-    return round_half_even(x)
+    """Plain rounding, halves to even."""
+    return np.rint(x).astype(np.int32)
 
 
 @dataclass(frozen=True)
 class Rounding:
-    """How an encoder makes symbols of z, and of y minus its means. No decoder needs to know."""
+    """How an encoder makes symbols of z, and of y minus its means. No decoder needs to know.
+
+    Models at full scale always take the nearest for z.
+    """
 
     z: Quantiser = nearest
     y: Quantiser = nearest

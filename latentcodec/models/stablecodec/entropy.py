@@ -105,7 +105,8 @@ class EntropyModel(nn.Module):
     def train_positions(self) -> None:
         """Nothing but which tables code the symbols of latents that stay as they are.
 
-        Means and z stay: where the decoder knows little else, pictures are made of them.
+        The weights that means are made of stay: where the decoder knows little else, pictures are made of means. Where
+        hyper-latents are rounded with regard to their bits, their symbols follow the prior all the same.
         """
         self.requires_grad_(requires_grad=False)
         for part in (self.prior, self.offset):
