@@ -33,7 +33,7 @@ SHORTEST = 1 / 16  # of that; with steps this short nothing more is gained
 RATES, MOMENTUM = (75, 138), (0.0, 0.5)
 ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
 LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
-FIRST_MOVES, MOVES = 3, 1  # of the rate, in a round
+FIRST_MOVES, MOVES = 4, 2  # of the rate, in a round
 ROUNDS = {1: 0, 2: 1, 3: 1, 4: 2, 5: 3, 6: 6, 7: 10, 8: 16, 9: 28, 10: 48}  # by effort
 Source = tuple[Floats, Floats]
 
@@ -81,6 +81,8 @@ class Refinement:
 
     def __init__(self, codec: Refinable, y: Tensor, rate: int, bits: float, slope: float):
         self._codec, self._slope = codec, slope
+        # Latents that are not analysed anew for another rate grow faster with it: learned from round to round.
+        self._steepness = slope
         self._y, self._rate, self._bits = y / codec.gain(rate), rate, max(bits, 1.0)
 
     def run(self, settings: Settings) -> None:
@@ -106,13 +108,18 @@ class Refinement:
     def _round(self, y: Tensor, rate: int, number: int, with_gradient: bool) -> _Round:
         """Code, at the rate that keeps the size, and decode."""
         coded, bits = self._measure(y, rate)
+        nearest = rate, coded, bits
         for _ in range(MOVES if number else FIRST_MOVES):
-            move = math.floor(math.log(self._bits / bits) / self._slope + LEAN)
+            move = math.floor(math.log(self._bits / bits) / self._steepness + LEAN)
             moved = min(max(rate + move, 0), HIGHEST_RATE)
             if moved == rate:
                 break
-            rate = moved
-            coded, bits = self._measure(y, rate)
+            coded, bits_there = self._measure(y, moved)
+            self._steepness = max(math.log(bits_there / bits) / (moved - rate), self._slope)
+            rate, bits = moved, bits_there
+            if abs(math.log(bits / self._bits)) < abs(math.log(nearest[2] / self._bits)):
+                nearest = rate, coded, bits
+        rate, coded, bits = nearest
         return _Round(y, rate, bits, self._codec.compare(coded, rate, number, with_gradient))
 
     def _measure(self, y: Tensor, rate: int) -> tuple[CodedLatents, float]:

@@ -174,6 +174,17 @@ def test_the_shipped_perceptual_network_is_lpips() -> None:
     assert objective_for("perceptual", 0)(narrow)(small, 0).item() == PerceptualError(narrow)(small, 0).item()
 
 
+@pytest.mark.parametrize("slope", [0.0005, 0.002])
+def test_rounds_keep_the_size_where_bits_grow_faster_than_of_files(slope: float) -> None:
+    """Of latents that are not analysed anew, bits grow several times as fast with the rate as those of files do."""
+    codec, sizes = Linear(), []
+    target = 0.8 * codec.measure(codec.with_hyper_latents(codec.y, 128), 128)[1]
+    refinement = Refinement(codec, codec.y, 128, target, slope)
+    refinement.run(Settings(7, report=lambda number, rounds, bits, quality: sizes.append(bits)))
+    assert len(sizes) > 3
+    assert sizes == pytest.approx([target] * len(sizes), rel=0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["stablecodec", "sodec"])
 def test_effort_makes_a_better_picture_of_no_more_bytes(method: str) -> None:
