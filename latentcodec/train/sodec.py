@@ -7,12 +7,14 @@ the full scale; the autoencoder stays frozen.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
 
 from latentcodec.errors import InputError
+from latentcodec.models.blocks.information import Symbolise, as_trained
 from latentcodec.models.sodec.config import SodecConfig
 from latentcodec.models.sodec.export import is_foreign
 from latentcodec.models.sodec.model import Sodec
@@ -22,7 +24,7 @@ from latentcodec.models.stablecodec.model import StableCodec
 from latentcodec.pipelines.frozen import put_in_place
 from latentcodec.train.adversary import discriminator_for
 from latentcodec.train.data import to_unit
-from latentcodec.train.entropy import entropy_loss
+from latentcodec.train.entropy import decoded_as_coded, entropy_loss, thrift_in_files
 from latentcodec.train.klt import fit_gains, initialise_sodec
 from latentcodec.train.loop import autocast
 from latentcodec.train.objective import Compared, Distortion, latent_mse
@@ -72,7 +74,7 @@ class SodecTask:
         """Weights of an earlier stage, or none: then autoencoder and denoiser are those of StableCodec mini."""
         if weights is None:
             if self.codec.config.stable_diffusion is None:
-                self._adopt()
+                self._adopt(with_embedding=True)
             crops = torch.cat([to_unit(next(batches), self.device) for _ in range(CALIBRATION_BATCHES)])
             with torch.no_grad():
                 initialise_sodec(self.codec, crops)
@@ -87,6 +89,8 @@ class SodecTask:
                 continue  # the jump in rate is one in lambda: the stage has its own first guess
             if module is not None and (under(weights, prefix) or prefix == "codec."):
                 take_over(module, weights, prefix, self._comes_from_elsewhere)
+        if self.stage.renewed:
+            self._adopt(with_embedding=False)  # on which the codec relies by now
         if self.stage.jump:
             # The jump from rich rates to the targets: lambda alone would take hundreds of steps to move the gains.
             self._fit_gains(torch.cat([to_unit(next(batches), self.device) for _ in range(GAIN_BATCHES)]))
@@ -99,12 +103,13 @@ class SodecTask:
         """Make every rate cost what this stage begins with."""
         fit_gains(self.codec, crops, lambda rate: self._target(rate, 0))
 
-    def _adopt(self) -> None:
-        """Autoencoder, denoiser and rate embedding of StableCodec mini."""
+    def _adopt(self, with_embedding: bool) -> None:
+        """Autoencoder, denoiser and, if it is wanted, rate embedding of StableCodec mini."""
         pretrained = _pretrained()
         try:
             self.codec.vae.load_state_dict(pretrained.vae.state_dict())
-            self.codec.embedding.load_state_dict(pretrained.embedding.state_dict())
+            if with_embedding:
+                self.codec.embedding.load_state_dict(pretrained.embedding.state_dict())
             self.codec.unet.load_state_dict(pretrained.unet.state_dict(), strict=False)
         except RuntimeError as error:
             raise InputError(OTHER_SIZES) from error
@@ -164,8 +169,11 @@ class SodecTask:
         y = self.codec.analyse(*self.codec.prepare(pixels), rate)
         # As for StableCodec: the entropy model learns every rate with the same weight.
         scale = self.control.weight(rate) ** (1 + BALANCE) * target
+        symbolise: Symbolise = as_trained
+        if self.stage.coded:
+            symbolise = partial(decoded_as_coded, thrift=thrift_in_files(rate, of_z=False))
         with torch.autocast(self.device.type, enabled=False):
-            coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate)
+            coded, z, bits = self.codec.entropy(scale_gradient(y.float(), scale), rate, symbolise)
         # What H_s makes of z trains H_s alone: z is there for the probabilities.
         return y + (coded - y).detach(), z.detach(), bits / (pixels.shape[2] * pixels.shape[3])
 

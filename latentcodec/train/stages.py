@@ -66,6 +66,8 @@ class Stage:
     annealing: tuple[float, float] = (1.0, 1.0)
     # Whether the stage begins at other rates than the one before ended at: gains are searched anew, lambda is a guess.
     jump: bool = False
+    # Whether autoencoder and denoiser of SODEC are StableCodec mini's again, which have been trained since.
+    renewed: bool = False
     scale: str = "mini"  # of the model
     vgg_crop: int = VGG_CROP  # side of what VGG16 sees of a crop
 
@@ -73,8 +75,10 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
-        if self.coded and (self.task != "stablecodec" or self.part not in (ALL, DECODER)):
-            raise ValueError("coded is for task stablecodec, and for what makes pixels")
+        if self.coded and (self.task not in ("stablecodec", "sodec") or self.part not in (ALL, DECODER)):
+            raise ValueError("coded is for tasks stablecodec and sodec, and for what makes pixels")
+        if self.renewed and self.task != "sodec":
+            raise ValueError("renewed is for task sodec")
         if self.loss.ms_ssim and self.crop < LEAST_FOR_MS_SSIM:
             raise ValueError(f"MS-SSIM wants crops of {LEAST_FOR_MS_SSIM} pixels")
         if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):
@@ -158,6 +162,20 @@ SODEC = (
     ),
     Stage(name="sodec-entropy", task="sodec", start="sodec", **ENTROPY_ALONE),
 )
+# Once StableCodec mini has been trained on: with its autoencoder and denoiser, and symbols as files have them.
+RENEWED = replace(
+    SODEC[2],
+    name="sodec-renewed",
+    start=SODEC[-1].name,
+    steps=2000,
+    ema_decay=0.997,
+    loss=replace(SODEC[2].loss, ms_ssim=0.6),
+    jump=False,
+    renewed=True,
+    coded=True,
+)
+RENEWED_PREVIEW = replace(SODEC[3], name="sodec-renewed-preview", start=RENEWED.name, steps=300)
+RENEWED_ENTROPY = replace(SODEC[4], name="sodec-renewed-entropy", start=RENEWED_PREVIEW.name)
 # What changes at full scale: larger crops, and as many steps as a few GPUs make in days. Not run: docs/sodec.md.
 SD21: dict[str, dict[str, Any]] = {
     "sodec-codec": {"steps": 300_000, "crop": 256, "learning_rate": 2e-4, "warmup_steps": 1000, "ema_decay": 0.9999},
@@ -346,6 +364,9 @@ STAGES = {
         FULL_BASE,
         *FULL_PRUNED,
         *SODEC,
+        RENEWED,
+        RENEWED_PREVIEW,
+        RENEWED_ENTROPY,
         *(replace(stage, **SD21[stage.name], **_named(stage, "sd21")) for stage in SODEC),
         *(
             Stage(

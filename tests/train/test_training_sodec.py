@@ -119,6 +119,33 @@ def test_stages_train_their_part(part: str, trained: set[str], kept: set[str], p
         assert not any(name.startswith(HYPER_ANALYSIS) and not torch.equal(after[name], before[name]) for name in after)
 
 
+def test_a_renewed_model_takes_what_stablecodec_is_now_and_keeps_its_own_codec(photos: Path) -> None:
+    task = SodecTask(dataclasses.replace(TOY, renewed=True), CPU, tiny_sodec.CONFIG)
+    earlier = {f"codec.{name}": value for name, value in tiny_sodec.build().state_dict().items()}
+    task.start_from(earlier, batches(photos))
+    held, shipped = task.codec.state_dict(), tiny.build(3, PRETRAINED).state_dict()
+    for name in ("vae.decoder.layers.0.weight", "unet.in8.conv1.weight"):
+        assert torch.allclose(held[name], shipped[name], atol=1e-2), name
+        assert not torch.allclose(earlier[f"codec.{name}"], shipped[name], atol=1e-2), name
+    for name in ("embedding.linear1.weight", "analysis.shortcut.weight", "preview_decoder.shortcut.weight"):
+        assert torch.equal(held[name], earlier[f"codec.{name}"]), name
+
+
+def test_symbols_as_files_have_them_are_what_the_picture_is_made_of(photos: Path) -> None:
+    task = started(photos, dataclasses.replace(TOY, coded=True))
+    rate, pixels = torch.full((4,), 0.7), to_unit(next(batches(photos)), CPU)
+    y, z, bpp = task._code(pixels, rate, task._target(rate, 0))
+    with torch.no_grad():
+        mean, _ = task.codec.entropy.probability(z, rate)
+    symbols = (y - mean).detach()
+    assert (symbols - symbols.round()).abs().max() < 1e-3
+    assert (symbols == 0).float().mean() < 1
+    plain = started(photos, TOY)._code(pixels, rate, task._target(rate, 0))[0]
+    assert not torch.equal(plain, y)  # which rounds to the nearest
+    (y.square().sum() + bpp.sum()).backward()
+    assert task.codec.analysis.shortcut.weight.grad.abs().sum() > 0
+
+
 def test_targets_are_annealed() -> None:
     task = SodecTask(dataclasses.replace(TOY, steps=100, annealing=(3.0, 1.0)), CPU, tiny_sodec.CONFIG)
     rate = torch.tensor([0.0])
