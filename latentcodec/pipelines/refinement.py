@@ -134,7 +134,7 @@ class Refinement:
     @property
     def expected(self) -> Curve:
         """Sizes of payloads around the rate that was found."""
-        return Curve(self._bits / 8 * math.exp(-self._slope * self._rate), self._slope)
+        return Curve(self._bits / 8 * math.exp(-self._steepness * self._rate), self._steepness)
 
 
 def _score(error: float, bits: float) -> float:

@@ -18,7 +18,7 @@ class StableCodecPipeline(NeuralPipeline[StableCodec]):
     codec_id = 2
     y_per_z = Z_STRIDE // Y_STRIDE
     thrifty_z = True
-    effort_thrift = 0.02  # effort gives back more of what perception measures than thrift takes: docs/training.md
+    effort_thrift = 0.03  # effort gives back more of what perception measures than thrift takes: docs/training.md
 
     def __init__(self, weights: Weights, device: torch.device):
         config = StableCodecConfig.from_json(weights.metadata.get("config", "{}"))
