@@ -34,6 +34,7 @@ RATES, MOMENTUM = (75, 138), (0.0, 0.5)
 ERROR_PER_RATE = 0.4  # how the logarithm of an error falls with that of the bits, where they are few
 LEAN = 0.35  # of a step of the rate: how far beyond the size a round may be
 FIRST_MOVES, MOVES = 4, 2  # of the rate, in a round
+STEEPEST = 10  # times the slope of files; pictures of a few bits jump
 ROUNDS = {1: 0, 2: 1, 3: 1, 4: 2, 5: 3, 6: 6, 7: 10, 8: 16, 9: 28, 10: 48}  # by effort
 Source = tuple[Floats, Floats]
 
@@ -115,7 +116,8 @@ class Refinement:
             if moved == rate:
                 break
             coded, bits_there = self._measure(y, moved)
-            self._steepness = max(math.log(bits_there / bits) / (moved - rate), self._slope)
+            learned = math.log(bits_there / bits) / (moved - rate)
+            self._steepness = min(max(learned, self._slope), STEEPEST * self._slope)
             rate, bits = moved, bits_there
             if abs(math.log(bits / self._bits)) < abs(math.log(nearest[2] / self._bits)):
                 nearest = rate, coded, bits

@@ -10,6 +10,10 @@ DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
 ENTROPY = "entropy"  # what the bits of symbols depend on; pictures change where rounding follows these
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
+CODED_PARTS = {
+    "stablecodec": (ALL, DECODER),
+    "sodec": (ALL,),
+}  # that symbols as files have them can be shown to, by task
 VGG_CROP = 96
 LEAST_FOR_MS_SSIM = 128
 MUON = "muon"  # for convolutions, AdamW for the rest
@@ -75,10 +79,10 @@ class Stage:
         """Raises ValueError for what no recipe can be."""
         if self.part not in PARTS or len(self.annealing) != 2:
             raise ValueError(f"part is one of {', '.join(PARTS)}; annealing two numbers")
-        if self.coded and (self.task not in ("stablecodec", "sodec") or self.part not in (ALL, DECODER)):
-            raise ValueError("coded is for tasks stablecodec and sodec, and for what makes pixels")
-        if self.renewed and self.task != "sodec":
-            raise ValueError("renewed is for task sodec")
+        if self.coded and self.part not in CODED_PARTS.get(self.task, ()):
+            raise ValueError("coded is for task stablecodec, all of it or its decoder, and for all of sodec")
+        if self.renewed and (self.task, self.scale, self.part) != ("sodec", "mini", ALL):
+            raise ValueError("renewed is for task sodec at mini scale, and for all of it")
         if self.loss.ms_ssim and self.crop < LEAST_FOR_MS_SSIM:
             raise ValueError(f"MS-SSIM wants crops of {LEAST_FOR_MS_SSIM} pixels")
         if self.optimiser not in OPTIMISERS or not all(len(drop) == 2 for drop in self.drops):

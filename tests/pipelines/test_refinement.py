@@ -73,6 +73,13 @@ class Linear:
         return (picture - self.original).square().mean().item()
 
 
+class Jumping(Linear):
+    """Sizes go from nearly nothing to ten thousand bits in a step of the rate."""
+
+    def measure(self, source: Source, rate: int) -> tuple[CodedLatents, float]:
+        return super().measure(source, rate)[0], 1e4 if rate > 249 else 1.0
+
+
 def start(codec: Linear) -> tuple[Refinement, float, float]:
     """A refinement, and bits and error before it."""
     source = codec.with_hyper_latents(codec.y, 128)
@@ -82,7 +89,7 @@ def start(codec: Linear) -> tuple[Refinement, float, float]:
 
 def result(codec: Linear, refinement: Refinement) -> tuple[float, float]:
     """Bits and error at the rate that was found."""
-    rate = refinement.expected.rate_for(round(refinement.expected.at_zero * math.exp(0.01 * 128)))
+    rate = refinement._rate
     coded, bits = codec.measure(refinement.source(rate), rate)
     return bits, codec.compare(coded, rate, 0, False).error
 
@@ -97,6 +104,21 @@ def test_rounds_lower_the_error_and_keep_the_size() -> None:
     assert 0.95 * bits < after < 1.05 * bits
     assert told[0] == (1, ROUNDS[8])
     assert [step for step, _ in told] == list(range(1, len(told) + 1))
+
+
+def test_sizes_are_expected_to_grow_as_they_did_and_no_picture_makes_them_grow_without_bounds() -> None:
+    codec = Linear()
+    refinement, *_ = start(codec)
+    refinement.run(Settings(effort=8))
+    curve, rate = refinement.expected, refinement._rate
+    measured = [codec.measure(refinement.source(rate + step), rate + step)[1] for step in (-10, 0, 10)]
+    assert curve.at_zero * math.exp(curve.slope * rate) == pytest.approx(measured[1] / 8)
+    assert 0.01 <= curve.slope <= 2 * math.log(measured[2] / measured[0]) / 20
+    flat = Jumping()
+    refinement = Refinement(flat, flat.y, 250, 40.0, slope=0.01)
+    refinement.run(Settings(effort=8))
+    assert refinement.expected.slope <= 0.1
+    assert 0 < refinement.expected.rate_for(5) < 255
 
 
 def test_gradients_that_mislead_do_no_harm_and_end_the_search() -> None:

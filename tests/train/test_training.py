@@ -423,6 +423,15 @@ def test_recipes_are_changed_by_field() -> None:
     ):
         with pytest.raises(InputError, match=message):
             _changed(STAGES["sodec"], [change])
+    for name, change in (
+        ("sodec", "coded=True"),
+        ("vae", "coded=True"),
+        ("picture", "renewed=True"),
+        ("sodec-joint-sd21", "renewed=True"),
+        ("sodec-entropy", "renewed=True"),
+    ):
+        with pytest.raises(InputError, match="is for task"):
+            _changed(STAGES[name], [change])
 
 
 def test_stages_chain_up() -> None:
