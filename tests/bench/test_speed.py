@@ -59,9 +59,9 @@ def test_codecs_are_timed_within_the_budget_and_the_others_are_named() -> None:
 
 def test_a_method_with_options_is_timed_as_it_is_named() -> None:
     pixels = read_rgb(Path(__file__).parents[1] / "data" / "coffee.png")[:64, :64]
-    timings, _ = time_side_by_side(pixels, ["sodec:preview"], 120, "cpu", rounds=1)
+    timings, _ = time_side_by_side(pixels, ["sodec:preview"], 80, "cpu", rounds=1)
     assert [timing.name.split(" -q")[0] for timing in timings] == ["sodec:preview"] * 2
-    assert timings[0].size_bytes <= 120
+    assert timings[0].size_bytes <= 80
 
 
 def test_programs_are_told_their_files_and_setting(tmp_path: Path) -> None:
