@@ -10,10 +10,7 @@ DIFFUSION = "diffusion"  # of SODEC: what makes the picture from y^ and z^
 PREVIEW = "preview"  # of SODEC: the decoder of the preview
 ENTROPY = "entropy"  # what the bits of symbols depend on; pictures change where rounding follows these
 PARTS = (ALL, DECODER, CODEC, DIFFUSION, PREVIEW, ENTROPY)
-CODED_PARTS = {
-    "stablecodec": (ALL, DECODER),
-    "sodec": (ALL,),
-}  # that symbols as files have them can be shown to, by task
+CODED_PARTS = {"stablecodec": (ALL, DECODER), "sodec": (ALL,)}  # by task: what can see symbols as files have them
 VGG_CROP = 96
 LEAST_FOR_MS_SSIM = 128
 MUON = "muon"  # for convolutions, AdamW for the rest
